@@ -1,0 +1,44 @@
+//! Which events follow when an invoice moves from one assessment to the next.
+
+use super::assessment::{Assessment, Flags, InvoiceState};
+use crate::event::EventKind;
+
+/// The invoice events between two assessments, in the order in which they are told.
+///
+/// Events about single payments (`payment.*`) are not among them: they follow from the deposits.
+#[must_use]
+pub fn events(before: &Assessment, after: &Assessment) -> Vec<EventKind> {
+    let newly = |flag: Flags| after.flags.contains(flag) && !before.flags.contains(flag);
+    let moved = before.state != after.state;
+    let fell_back = before.state == InvoiceState::Confirming
+        && matches!(after.state, InvoiceState::Pending | InvoiceState::PartiallyPaid | InvoiceState::Expired);
+
+    let mut told = Vec::new();
+    if fell_back {
+        told.push(EventKind::InvoicePaymentReverted);
+    }
+    if after.received_late > before.received_late {
+        told.push(EventKind::InvoicePaymentLate);
+    }
+    if moved {
+        told.extend(match after.state {
+            InvoiceState::PartiallyPaid => Some(EventKind::InvoicePartiallyPaid),
+            InvoiceState::Confirming => Some(EventKind::InvoiceConfirming),
+            InvoiceState::Paid => Some(EventKind::InvoicePaid),
+            InvoiceState::Expired => Some(EventKind::InvoiceExpired),
+            InvoiceState::Pending | InvoiceState::Cancelled => None,
+        });
+    }
+    if after.state == InvoiceState::Paid && after.overpaid > overpaid_when_paid(before) {
+        told.push(EventKind::InvoiceOverpaid);
+    }
+    if newly(Flags::NEEDS_REVIEW) {
+        told.push(EventKind::InvoiceNeedsReview);
+    }
+    told
+}
+
+/// The overpaid sum that was already told: nothing before the invoice was paid.
+fn overpaid_when_paid(before: &Assessment) -> crate::amount::Amount {
+    if before.state == InvoiceState::Paid { before.overpaid } else { crate::amount::Amount::ZERO }
+}

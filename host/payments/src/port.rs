@@ -1,0 +1,10 @@
+//! What the use cases need from the world, as contracts. Each adapter crate implements one of them.
+
+pub mod chain;
+pub mod clock;
+pub mod egress;
+pub mod hooks;
+pub mod random;
+pub mod signer;
+pub mod store;
+pub mod vault;
