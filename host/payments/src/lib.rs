@@ -3,4 +3,16 @@
 //! Knows the domain only: no HTTP status, no query language, no RPC, no wasm type. What the world must provide stands in
 //! [`port`] as traits; adapters implement them and `xthonpay-app` joins the two.
 
+pub mod access;
+pub mod balances;
+pub mod catalog;
+pub mod delivery;
+pub mod invoicing;
+pub mod merchants;
 pub mod port;
+pub mod reassess;
+pub mod rules;
+pub mod scanning;
+pub mod settlement;
+pub mod snapshot;
+pub mod wake;

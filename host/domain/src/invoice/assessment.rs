@@ -296,18 +296,16 @@ pub fn assess(terms: &Terms, facts: Facts<'_>) -> Result<Assessment, AmountError
     };
 
     let is_paid = state == InvoiceState::Paid;
+    let sticky = |flag: Flags| was_paid && facts.flags_before.contains(flag);
     let late = counted.iter().any(|payment| cancelled || payment.block_time > terms.expires_at);
     let wrong_asset = facts.payments.iter().filter(on_chain).any(|payment| payment.asset != terms.asset);
     let left_over = matches!(state, InvoiceState::Expired | InvoiceState::Cancelled) && !sums.received.is_zero();
+    let held_for_review = !is_paid && ruling == Some(Advice::Review);
     let late_after_paid = was_paid && late && !facts.flags_before.contains(Flags::LATE);
-    let needs_review = ruling == Some(Advice::Review) && !is_paid
-        || left_over
-        || wrong_asset
-        || late_after_paid
-        || (is_paid && facts.flags_before.contains(Flags::NEEDS_REVIEW) && was_paid);
+    let needs_review = held_for_review || left_over || wrong_asset || late_after_paid || sticky(Flags::NEEDS_REVIEW);
     let flags = Flags::WITHIN_TOLERANCE.when(is_paid && sums.received < terms.due)
         | Flags::OVERPAID.when(sums.received > terms.due)
-        | Flags::LATE.when(late || facts.flags_before.contains(Flags::LATE))
+        | Flags::LATE.when(late || sticky(Flags::LATE))
         | Flags::MULTI_PAYMENT.when(counted.len() > 1)
         | Flags::WRONG_ASSET.when(wrong_asset)
         | Flags::REORGED.when(facts.payments.iter().any(|payment| payment.reorged))

@@ -167,9 +167,9 @@ pub enum Write {
     /// A changed deposit. Expects that the stored one equals `before`.
     UpdateDeposit {
         /// As it was read.
-        before: Deposit,
+        before: Box<Deposit>,
         /// As it shall be.
-        after: Deposit,
+        after: Box<Deposit>,
     },
     /// A new posting. Expects that the id does not exist.
     Post(Posting),
@@ -419,6 +419,12 @@ pub trait Store: Send + Sync {
     /// # Errors
     /// [`StoreError`].
     async fn addresses(&self, after: Option<Address>, limit: usize) -> Result<Vec<OwnAddress>, StoreError>;
+
+    /// What an address of ours is for.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    async fn address(&self, address: &Address) -> Result<Option<OwnAddress>, StoreError>;
 
     /// A merchant's deposit address: the one that was not made for an invoice.
     ///

@@ -1,0 +1,50 @@
+//! What a sound node's answers become.
+
+use xthonpay_domain::amount::Amount;
+use xthonpay_domain::block::BlockNumber;
+use xthonpay_domain::time::Timestamp;
+use xthonpay_payments::port::chain::ChainSource as _;
+
+use crate::scripted::{ALICE, HEAD, NUMBER, PAYER, ScriptedNode, chain, hash};
+
+#[tokio::test]
+async fn reads_the_head_and_a_block() {
+    let node = ScriptedNode::sound().await;
+    let chain = chain(&[&node]);
+    assert_eq!(chain.head().await, Ok(BlockNumber(HEAD)));
+    let block = chain.block(BlockNumber(NUMBER)).await.expect("answered").expect("known");
+    assert_eq!(block.number, BlockNumber(NUMBER));
+    assert_eq!(block.hash.to_string(), hash(NUMBER));
+    assert_eq!(block.parent.to_string(), hash(NUMBER - 1));
+    assert_eq!(block.time, Timestamp::from_secs(0x6b49_d200));
+}
+
+#[tokio::test]
+async fn reads_a_blocks_transfers_in_one_batch() {
+    let node = ScriptedNode::sound().await;
+    let chain = chain(&[&node]);
+    let found = chain.transfers(BlockNumber(NUMBER)).await.expect("answered").expect("known");
+    assert_eq!(found.block, chain.block(BlockNumber(NUMBER)).await.expect("answered").expect("known"));
+    let rows: Vec<_> =
+        found.transfers.iter().map(|t| (t.identity.asset.to_string(), t.identity.nth, t.amount)).collect();
+    let row = |asset: &str, nth, units| (asset.to_owned(), nth, Amount::from_units(units));
+    assert_eq!(rows, [row("bsc:BNB", 0, 3), row("bsc:USDT", 0, 5), row("bsc:USDT", 1, 6)]);
+    assert!(found.transfers.iter().all(|transfer| transfer.from == PAYER && transfer.identity.to == ALICE));
+    let asked = ["eth_chainId", "eth_getBlockByNumber", "eth_getBlockReceipts"].map(|method| node.asked(method));
+    assert_eq!(asked, [1, 2, 1], "the chain is proved once; block and receipts are asked once each");
+}
+
+#[tokio::test]
+async fn a_block_that_the_node_does_not_have_is_none() {
+    let node = ScriptedNode::faulty(|_, mut answer| {
+        match answer.as_array_mut() {
+            Some(answers) => answers.iter_mut().for_each(|one| one["result"] = serde_json::Value::Null),
+            None => answer["result"] = serde_json::Value::Null,
+        }
+        crate::scripted::Reply::Json(answer)
+    })
+    .await;
+    let chain = chain(&[&node]);
+    assert_eq!(chain.transfers(BlockNumber(NUMBER)).await, Ok(None));
+    assert_eq!(chain.block(BlockNumber(NUMBER)).await, Ok(None));
+}

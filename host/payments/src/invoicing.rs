@@ -1,0 +1,311 @@
+//! Making and reading invoices.
+
+pub mod address_indices;
+
+use std::sync::Arc;
+
+use thiserror::Error;
+use tracing::warn;
+use xthonpay_domain::amount::Amount;
+use xthonpay_domain::asset::Asset;
+use xthonpay_domain::deposit::Deposit;
+use xthonpay_domain::event::EventKind;
+use xthonpay_domain::id::{InvoiceId, MerchantId};
+use xthonpay_domain::invoice::assessment::Assessment;
+use xthonpay_domain::invoice::url_text::CallbackUrl;
+use xthonpay_domain::invoice::{Invoice, Terms, TermsError};
+use xthonpay_domain::text::{CustomerRef, ExternalId, MetadataKey, MetadataValue};
+
+use crate::access::Principal;
+use crate::catalog::Catalog;
+use crate::port::clock::Clock;
+use crate::port::egress::{EgressError, WebhookTransport};
+use crate::port::hooks::{Draft, HookFailure, Hooks};
+use crate::port::random::{Random, bytes};
+use crate::port::signer::DeriveError;
+use crate::port::store::{Changeset, CommitError, InvoiceFilter, OwnAddress, Store, StoreError, Write};
+use crate::reassess::invoice_event;
+use crate::rules::{DraftRefused, builtin_proposal, rule_on_draft};
+use crate::scanning::watch_set::WatchSet;
+use crate::snapshot::InvoiceSnapshot;
+use crate::wake::Wakeups;
+use address_indices::{AddressIndices, NextAddressError};
+
+/// What a merchant asks for. Every value is valid by its type; what they mean together is judged here.
+#[derive(Clone, Debug)]
+pub struct NewInvoice {
+    /// What to be paid in.
+    pub asset: Asset,
+    /// How much; above zero.
+    pub due: Amount,
+    /// The merchant's own name of the order.
+    pub external_id: Option<ExternalId>,
+    /// The merchant's own name of the customer.
+    pub customer: Option<CustomerRef>,
+    /// The merchant's own notes.
+    pub metadata: Vec<(MetadataKey, MetadataValue)>,
+    /// Where webhooks go.
+    pub callback_url: Option<CallbackUrl>,
+    /// The expiry asked for, in seconds.
+    pub expires_in_s: Option<u32>,
+}
+
+/// The invoice of a creation call.
+#[derive(Clone, Debug)]
+pub enum Created {
+    /// Made by this call.
+    New(Invoice),
+    /// Made earlier with the same external id and the same terms.
+    Existing(Invoice),
+}
+
+/// An invoice that was not made.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+pub enum InvoicingError {
+    /// The terms cannot be.
+    #[error(transparent)]
+    Terms(#[from] TermsError),
+    /// The callback URL may not be called.
+    #[error("callback_url: {0}")]
+    CallbackUrl(EgressError),
+    /// The rules refuse.
+    #[error("{message}")]
+    RefusedByRules {
+        /// A stable word for machines.
+        code: String,
+        /// A sentence for the merchant.
+        message: String,
+    },
+    /// The rules failed and the operator chose not to go on without them.
+    #[error(transparent)]
+    RulesUnavailable(HookFailure),
+    /// Another invoice of the merchant has this external id.
+    #[error("external_id is in use by {invoice} with other terms")]
+    ExternalIdConflict {
+        /// The other invoice.
+        invoice: InvoiceId,
+    },
+    /// The signature of the request was used before.
+    #[error("this signature was used before; sign every request with a fresh timestamp")]
+    SignatureReplayed,
+    /// No address could be derived.
+    #[error(transparent)]
+    Derive(#[from] DeriveError),
+    /// The records were not stored.
+    #[error(transparent)]
+    Commit(#[from] CommitError),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl InvoicingError {
+    /// Whether the same call may succeed later.
+    #[must_use]
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::RulesUnavailable(failure) => failure.is_transient(),
+            Self::Commit(error) => error.is_transient(),
+            Self::Store(error) => error.is_transient(),
+            Self::Terms(_)
+            | Self::CallbackUrl(_)
+            | Self::RefusedByRules { .. }
+            | Self::ExternalIdConflict { .. }
+            | Self::SignatureReplayed
+            | Self::Derive(_) => false,
+        }
+    }
+}
+
+impl From<NextAddressError> for InvoicingError {
+    fn from(error: NextAddressError) -> Self {
+        match error {
+            NextAddressError::Store(error) => Self::Store(error),
+            NextAddressError::Derive(error) => Self::Derive(error),
+        }
+    }
+}
+
+impl From<DraftRefused> for InvoicingError {
+    fn from(refused: DraftRefused) -> Self {
+        match refused {
+            DraftRefused::ByRules { code, message } => Self::RefusedByRules { code, message },
+            DraftRefused::Unavailable(failure) => Self::RulesUnavailable(failure),
+        }
+    }
+}
+
+/// Makes and reads invoices.
+#[derive(Clone)]
+pub struct Invoicing {
+    /// Records.
+    pub store: Arc<dyn Store>,
+    /// Accepted assets.
+    pub catalog: Arc<Catalog>,
+    /// The rules.
+    pub hooks: Arc<dyn Hooks>,
+    /// Judges callback URLs.
+    pub transport: Arc<dyn WebhookTransport>,
+    /// Fresh addresses.
+    pub indices: Arc<AddressIndices>,
+    /// The addresses that the scanners look for.
+    pub watch: Arc<WatchSet>,
+    /// Time of the records.
+    pub clock: Arc<dyn Clock>,
+    /// Ids.
+    pub random: Arc<dyn Random>,
+    /// Workers to wake.
+    pub wakeups: Wakeups,
+}
+
+impl Invoicing {
+    /// Makes an invoice with an address of its own. When this returns, the invoice is durable and its address is watched.
+    ///
+    /// A call with the external id of an earlier invoice returns that invoice if the terms are the same.
+    ///
+    /// # Errors
+    /// [`InvoicingError`]; nothing is stored then.
+    pub async fn create(&self, caller: &Principal, new: NewInvoice) -> Result<Created, InvoicingError> {
+        let merchant = caller.merchant();
+        if let Some(existing) = self.existing(merchant, &new).await? {
+            return Ok(existing);
+        }
+        if let Some(url) = &new.callback_url {
+            self.transport.check(url).map_err(InvoicingError::CallbackUrl)?;
+        }
+        let invoice = self.draw_up(merchant, &new).await?;
+        let (address, index) = invoice.1;
+        let invoice = invoice.0;
+        let own = OwnAddress { address, merchant: merchant.clone(), invoice: Some(invoice.id.clone()), index };
+        let snapshot = InvoiceSnapshot::new(&invoice, &[], self.catalog.as_ref());
+        let created = invoice_event(
+            &invoice,
+            EventKind::InvoiceCreated,
+            None,
+            &snapshot,
+            invoice.created_at,
+            self.catalog.as_ref(),
+        );
+        let mut changes = Changeset::new()
+            .with(Write::CreateInvoice(Box::new(invoice.clone())))
+            .with(Write::CreateAddress(own))
+            .with(Write::CreateEvent(created));
+        changes.writes.extend(caller.used_signature.clone().map(Write::UseSignature));
+        match self.store.commit(changes).await {
+            Ok(()) => {
+                self.watch.insert(address);
+                self.wakeups.routing.notify_one();
+                Ok(Created::New(invoice))
+            }
+            Err(CommitError::Refused) => self.after_refusal(caller, &new).await,
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// The invoice that has the external id already, if any.
+    async fn existing(&self, merchant: &MerchantId, new: &NewInvoice) -> Result<Option<Created>, InvoicingError> {
+        let Some(external_id) = &new.external_id else { return Ok(None) };
+        let Some(invoice) = self.store.invoice_by_external_id(merchant, external_id).await? else { return Ok(None) };
+        if has_terms(&invoice, new) {
+            // The call that made it may have been cut off before it told the scanners.
+            self.watch.insert(invoice.address);
+            Ok(Some(Created::Existing(invoice)))
+        } else {
+            Err(InvoicingError::ExternalIdConflict { invoice: invoice.id })
+        }
+    }
+
+    async fn draw_up(
+        &self,
+        merchant: &MerchantId,
+        new: &NewInvoice,
+    ) -> Result<(Invoice, (xthonpay_domain::address::Address, u32)), InvoicingError> {
+        let now = self.clock.now();
+        let draft = Draft {
+            merchant: merchant.clone(),
+            at: now,
+            asset: new.asset.id.clone(),
+            decimals: new.asset.decimals,
+            due: new.due,
+            external_id: new.external_id.clone(),
+            customer: new.customer.clone(),
+            expires_in_s: new.expires_in_s,
+            metadata: new.metadata.clone(),
+            proposed: builtin_proposal(new.expires_in_s),
+        };
+        let floor = self.catalog.chain(&new.asset.id.chain).map_or(1, |terms| terms.min_confirmations);
+        if new.due.is_zero() {
+            return Err(TermsError::NothingDue.into());
+        }
+        let proposal = rule_on_draft(self.hooks.as_ref(), draft).await?;
+        let terms = Terms::agree(new.asset.id.clone(), new.due, proposal, floor, now)?;
+        let (address, index) = self.indices.next(merchant).await?;
+        let invoice = Invoice {
+            id: InvoiceId::from_random(bytes(self.random.as_ref())),
+            merchant: merchant.clone(),
+            external_id: new.external_id.clone(),
+            customer: new.customer.clone(),
+            metadata: new.metadata.clone(),
+            callback_url: new.callback_url.clone(),
+            address,
+            created_at: now,
+            assessment: Assessment::initial(&terms),
+            terms,
+            ruling: None,
+            events: 1,
+            revision: 1,
+        };
+        Ok((invoice, (address, index)))
+    }
+
+    /// Which of the expectations did not hold.
+    async fn after_refusal(&self, caller: &Principal, new: &NewInvoice) -> Result<Created, InvoicingError> {
+        if let Some(existing) = self.existing(caller.merchant(), new).await? {
+            return Ok(existing);
+        }
+        if caller.used_signature.is_some() {
+            return Err(InvoicingError::SignatureReplayed);
+        }
+        // Ids are random and indices unique, so this cannot be reached with a sound store.
+        warn!(merchant = %caller.merchant(), "the store refused an invoice for no reason that can be found");
+        Err(CommitError::Refused.into())
+    }
+
+    /// A merchant's invoice with the deposits on its address, or `None` when the merchant has no such invoice.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn get(
+        &self,
+        merchant: &MerchantId,
+        id: &InvoiceId,
+    ) -> Result<Option<(Invoice, Vec<Deposit>)>, StoreError> {
+        let Some(invoice) = self.store.invoice(id).await?.filter(|invoice| invoice.merchant == *merchant) else {
+            return Ok(None);
+        };
+        let deposits = self.store.deposits_of_invoice(id).await?;
+        Ok(Some((invoice, deposits)))
+    }
+
+    /// A merchant's invoices, newest first.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn list(
+        &self,
+        merchant: &MerchantId,
+        filter: &InvoiceFilter,
+        limit: usize,
+    ) -> Result<Vec<Invoice>, StoreError> {
+        self.store.invoices(merchant, filter, limit).await
+    }
+}
+
+/// Whether the invoice is what the request asks for. Terms that the rules set are not compared: they may have changed since.
+fn has_terms(invoice: &Invoice, new: &NewInvoice) -> bool {
+    invoice.terms.asset == new.asset.id
+        && invoice.terms.due == new.due
+        && invoice.customer == new.customer
+        && invoice.metadata == new.metadata
+        && invoice.callback_url == new.callback_url
+}

@@ -1,0 +1,102 @@
+//! One place where invoices change: new facts go in, the invoice's next revision and its events come out.
+//!
+//! Pure apart from the time stamp that it is given. The callers (scanner and settlement) store the result in the same
+//! transaction as the facts.
+
+use xthonpay_domain::amount::AmountError;
+use xthonpay_domain::deposit::Deposit;
+use xthonpay_domain::event::{Event, EventKind};
+use xthonpay_domain::id::EventId;
+use xthonpay_domain::invoice::assessment::{Facts, PaymentFact, Ruling, assess};
+use xthonpay_domain::invoice::{Invoice, transition};
+use xthonpay_domain::time::Timestamp;
+
+use crate::port::store::{Changeset, Write};
+use crate::snapshot::{DecimalsOf, InvoiceEventData, InvoiceSnapshot, PaymentSnapshot, to_json};
+
+/// What is known about an invoice at one moment.
+#[derive(Clone, Copy)]
+pub struct NewFacts<'a> {
+    /// Every deposit on its address, as it will be stored.
+    pub deposits: &'a [Deposit],
+    /// What happened to single payments since the stored revision, in order.
+    pub payment_events: &'a [(EventKind, Deposit)],
+    /// A new word of the rules; `None` keeps the old one.
+    pub ruling: Option<Ruling>,
+    /// The time of the newest final block that is processed.
+    pub finalized_time: Timestamp,
+    /// Now, by the host's clock.
+    pub at: Timestamp,
+}
+
+/// The invoice after the facts with the events that follow, or `None` when nothing changed.
+///
+/// # Errors
+/// [`AmountError::Overflow`] when payments sum to more than 2^256 - 1.
+pub fn reassess(
+    invoice: &Invoice,
+    facts: NewFacts<'_>,
+    decimals: &dyn DecimalsOf,
+) -> Result<Option<(Invoice, Vec<Event>)>, AmountError> {
+    let payments: Vec<PaymentFact> = facts.deposits.iter().map(PaymentFact::from).collect();
+    let ruling = facts.ruling.or(invoice.ruling);
+    let assessment = assess(
+        &invoice.terms,
+        Facts {
+            payments: &payments,
+            finalized_time: facts.finalized_time,
+            before: invoice.assessment.state,
+            flags_before: invoice.assessment.flags,
+            ruling,
+        },
+    )?;
+    let unchanged = assessment == invoice.assessment && ruling == invoice.ruling && facts.payment_events.is_empty();
+    if unchanged {
+        return Ok(None);
+    }
+    let kinds = transition::events(&invoice.assessment, &assessment);
+    let mut next = Invoice { assessment, ruling, revision: invoice.revision.saturating_add(1), ..invoice.clone() };
+    let snapshot = InvoiceSnapshot::new(&next, facts.deposits, decimals);
+    let payment_events = facts.payment_events.iter().map(|(kind, deposit)| (*kind, Some(deposit)));
+    let told = payment_events.chain(kinds.into_iter().map(|kind| (kind, None)));
+    let events = told
+        .map(|(kind, deposit)| {
+            next.events = next.events.saturating_add(1);
+            invoice_event(&next, kind, deposit, &snapshot, facts.at, decimals)
+        })
+        .collect();
+    Ok(Some((next, events)))
+}
+
+/// The event `kind` of an invoice, numbered by the invoice's event count.
+#[must_use]
+pub fn invoice_event(
+    invoice: &Invoice,
+    kind: EventKind,
+    deposit: Option<&Deposit>,
+    snapshot: &InvoiceSnapshot,
+    at: Timestamp,
+    decimals: &dyn DecimalsOf,
+) -> Event {
+    let data = InvoiceEventData {
+        invoice: snapshot.clone(),
+        payment: deposit.map(|deposit| PaymentSnapshot::new(deposit, decimals)),
+    };
+    Event {
+        // Made from the position, so that no two writers can tell two different events at one position.
+        id: EventId::from_fact(&[invoice.id.as_str(), &invoice.events.to_string()]),
+        kind,
+        at,
+        merchant: invoice.merchant.clone(),
+        invoice: Some(invoice.id.clone()),
+        deposit: deposit.map(|deposit| deposit.id.clone()),
+        sequence: invoice.events,
+        data_json: to_json(&data),
+    }
+}
+
+/// Adds an invoice's next revision and its events to a changeset.
+pub fn record(changes: &mut Changeset, invoice: Invoice, events: Vec<Event>) {
+    changes.push(Write::UpdateInvoice(Box::new(invoice)));
+    events.into_iter().for_each(|event| changes.push(Write::CreateEvent(event)));
+}

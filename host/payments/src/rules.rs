@@ -1,0 +1,107 @@
+//! The chain of invoice rules: every bound plugin in its order, with the operator's failure policy and the host's clamps.
+
+use std::time::Duration;
+
+use thiserror::Error;
+use tracing::warn;
+use xthonpay_domain::amount::Amount;
+use xthonpay_domain::invoice::assessment::{Advice, Flags};
+use xthonpay_domain::invoice::{
+    CONFIRMATIONS_MAX, EXPIRES_IN_MAX, EXPIRES_IN_MIN, Invoice, Proposal, TOLERANCE_BPS_MAX, Tolerance,
+};
+
+use crate::port::hooks::{Draft, DraftRuling, HookFailure, Hooks, OnFailure, PaymentReview};
+
+/// The expiry when neither the request nor the rules say anything: one hour, as merchants of the hosted product know it.
+pub const EXPIRES_IN_DEFAULT: Duration = Duration::from_secs(3_600);
+
+/// A draft that does not become an invoice.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+pub enum DraftRefused {
+    /// The rules said no.
+    #[error("{message}")]
+    ByRules {
+        /// A stable word for machines.
+        code: String,
+        /// A sentence for the merchant.
+        message: String,
+    },
+    /// The rules failed and the operator chose not to go on without them.
+    #[error(transparent)]
+    Unavailable(#[from] HookFailure),
+}
+
+/// The built-in terms: the expiry that was asked for, or an hour; no tolerance; the chain's floor of confirmations.
+#[must_use]
+pub fn builtin_proposal(expires_in_s: Option<u32>) -> Proposal {
+    Proposal {
+        expires_in: expires_in_s.map_or(EXPIRES_IN_DEFAULT, |secs| Duration::from_secs(secs.into())),
+        tolerance: Tolerance::default(),
+        confirmations: 0,
+    }
+}
+
+/// Asks every rule in order; each sees what the one before proposed, clamped.
+///
+/// # Errors
+/// [`DraftRefused`] when a rule refuses, or fails under the policy `closed`.
+pub async fn rule_on_draft(hooks: &dyn Hooks, mut draft: Draft) -> Result<Proposal, DraftRefused> {
+    for rules in hooks.invoice_rules() {
+        match rules.on_draft(&draft).await {
+            Ok(DraftRuling::Accept(proposal)) => draft.proposed = clamp(proposal, draft.due),
+            Ok(DraftRuling::Refuse { code, message }) => return Err(DraftRefused::ByRules { code, message }),
+            Err(failure) if failure.policy == OnFailure::Closed => return Err(failure.into()),
+            Err(failure) => warn!(%failure, "the draft goes on without this plugin"),
+        }
+    }
+    Ok(clamp(draft.proposed, draft.due))
+}
+
+/// The proposal within the bounds of the host.
+fn clamp(proposal: Proposal, due: Amount) -> Proposal {
+    let tolerance_max = due.share_bps(TOLERANCE_BPS_MAX).unwrap_or(Amount::ZERO);
+    Proposal {
+        expires_in: proposal.expires_in.clamp(EXPIRES_IN_MIN, EXPIRES_IN_MAX),
+        tolerance: Tolerance {
+            bps: proposal.tolerance.bps.min(TOLERANCE_BPS_MAX),
+            amount: proposal.tolerance.amount.min(tolerance_max),
+        },
+        confirmations: proposal.confirmations.min(CONFIRMATIONS_MAX),
+    }
+}
+
+/// Asks every rule; the most careful advice wins: review over wait over settle.
+pub async fn rule_on_payment(hooks: &dyn Hooks, review: &PaymentReview) -> Advice {
+    let bound = hooks.invoice_rules();
+    if bound.is_empty() {
+        return builtin_advice(&review.invoice);
+    }
+    let mut strictest = Advice::Settle;
+    for rules in bound {
+        let advice = match rules.on_payment(review).await {
+            Ok(advice) => advice,
+            Err(failure) => {
+                warn!(%failure, invoice = %review.invoice.id, "no ruling from this plugin");
+                match failure.policy {
+                    OnFailure::Builtin => builtin_advice(&review.invoice),
+                    OnFailure::Closed | OnFailure::Hold => Advice::Wait,
+                }
+            }
+        };
+        strictest = stricter(strictest, advice);
+    }
+    strictest
+}
+
+/// The built-in advice: settle what came in time, let a person look at what came late.
+fn builtin_advice(invoice: &Invoice) -> Advice {
+    if invoice.assessment.flags.contains(Flags::LATE) { Advice::Review } else { Advice::Settle }
+}
+
+fn stricter(one: Advice, other: Advice) -> Advice {
+    match (one, other) {
+        (Advice::Review, _) | (_, Advice::Review) => Advice::Review,
+        (Advice::Wait, _) | (_, Advice::Wait) => Advice::Wait,
+        (Advice::Settle, Advice::Settle) => Advice::Settle,
+    }
+}

@@ -1,0 +1,319 @@
+//! What a block, a lost block and new finality mean for the records.
+//!
+//! Each function reads what it needs and returns one changeset with everything that belongs together; nothing is stored
+//! here. If the records change before the changeset is stored, the store refuses it and the scanner starts over.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use thiserror::Error;
+use tracing::warn;
+use xthonpay_domain::amount::AmountError;
+use xthonpay_domain::asset::AssetId;
+use xthonpay_domain::block::BlockRef;
+use xthonpay_domain::deposit::Deposit;
+use xthonpay_domain::event::{Event, EventKind};
+use xthonpay_domain::id::{DepositId, EventId, InvoiceId, MerchantId};
+use xthonpay_domain::ledger::{Balance, Posting, PostingError};
+use xthonpay_domain::text::ChainName;
+use xthonpay_domain::time::Timestamp;
+use xthonpay_domain::transfer::{BlockTransfers, Transfer};
+
+use crate::catalog::Catalog;
+use crate::port::chain::ChainError;
+use crate::port::clock::Clock;
+use crate::port::store::{Changeset, CommitError, Cursor, Store, StoreError, Write};
+use crate::reassess::{NewFacts, reassess, record};
+use crate::scanning::watch_set::WatchSet;
+use crate::snapshot::{DepositEventData, PaymentSnapshot, to_json};
+
+/// Deposits that are credited in one transaction. Bounds its size; the rest follows in the next one.
+const CREDITS_PER_CHANGESET_MAX: usize = 100;
+
+/// A step of a scanner that failed.
+#[derive(Debug, Error)]
+pub enum ScanError {
+    /// The node did not answer usably.
+    #[error(transparent)]
+    Chain(#[from] ChainError),
+    /// The store did not answer.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The records were not stored.
+    #[error(transparent)]
+    Commit(#[from] CommitError),
+    /// An amount left the range of 256 bits, or a balance would fall below zero.
+    #[error(transparent)]
+    Amount(#[from] AmountError),
+    /// A posting could not be made.
+    #[error(transparent)]
+    Posting(#[from] PostingError),
+    /// Going on could credit wrongly.
+    #[error("frozen: {reason}")]
+    Frozen {
+        /// Why.
+        reason: String,
+    },
+}
+
+impl ScanError {
+    /// Whether the same step may succeed later without a person.
+    #[must_use]
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::Chain(error) => error.is_transient(),
+            Self::Store(error) => error.is_transient(),
+            // The step reads the records again and decides anew.
+            Self::Commit(error) => matches!(error, CommitError::Refused) || error.is_transient(),
+            Self::Amount(_) | Self::Posting(_) | Self::Frozen { .. } => false,
+        }
+    }
+}
+
+/// How far a chain is processed, with the deposits that can still change.
+#[derive(Clone, Debug)]
+pub struct Position {
+    /// The cursor as stored.
+    pub cursor: Cursor,
+    /// Every deposit of the chain that is seen and not final.
+    pub seen: Vec<Deposit>,
+}
+
+/// Changes to store, and the position afterwards.
+pub struct Step {
+    /// What to store.
+    pub changes: Changeset,
+    /// The position once it is stored.
+    pub after: Position,
+}
+
+/// What the functions here work with.
+#[derive(Clone)]
+pub struct Books {
+    /// The chain.
+    pub chain: ChainName,
+    /// Records to read.
+    pub store: Arc<dyn Store>,
+    /// Accepted assets.
+    pub catalog: Arc<Catalog>,
+    /// Addresses of ours.
+    pub watch: Arc<WatchSet>,
+    /// Time of the records.
+    pub clock: Arc<dyn Clock>,
+}
+
+/// Deposits before and after, and what is to be told about them.
+#[derive(Default)]
+struct Touched {
+    deposits: BTreeMap<DepositId, Deposit>,
+    by_invoice: BTreeMap<InvoiceId, Vec<(EventKind, Deposit)>>,
+}
+
+impl Touched {
+    fn add(&mut self, deposit: Deposit, kind: EventKind) {
+        if let Some(invoice) = &deposit.invoice {
+            self.by_invoice.entry(invoice.clone()).or_default().push((kind, deposit.clone()));
+        }
+        self.deposits.insert(deposit.id.clone(), deposit);
+    }
+}
+
+impl Books {
+    /// A new block on top of the tip, with the transfers in it.
+    ///
+    /// # Errors
+    /// [`ScanError`].
+    pub async fn extend(&self, at: &Position, found: &BlockTransfers) -> Result<Step, ScanError> {
+        let mut changes = Changeset::new();
+        let mut touched = Touched::default();
+        let ours = found.transfers.iter().filter(|transfer| self.watch.contains(&transfer.identity.to));
+        for transfer in ours {
+            self.sight(transfer, found.block, &mut changes, &mut touched).await?;
+        }
+        let cursor = Cursor { tip: found.block, ..next_revision(&at.cursor) };
+        self.reassess_touched(&touched, cursor.finalized.time, &mut changes).await?;
+        changes.push(Write::PutBlock { chain: self.chain.clone(), block: found.block });
+        changes.push(Write::SetCursor(cursor.clone()));
+        let seen = replace(&at.seen, touched.deposits.into_values());
+        Ok(Step { changes, after: Position { cursor, seen } })
+    }
+
+    /// The tip left the chain: its deposits are orphaned and `parent` is the tip again.
+    ///
+    /// # Errors
+    /// [`ScanError`].
+    pub async fn retract(&self, at: &Position, parent: BlockRef) -> Result<Step, ScanError> {
+        let mut changes = Changeset::new();
+        let mut touched = Touched::default();
+        for before in at.seen.iter().filter(|deposit| deposit.block.hash == at.cursor.tip.hash) {
+            if let Some(after) = before.orphaned() {
+                changes.push(update(before, &after));
+                touched.add(after, EventKind::PaymentReorged);
+            }
+        }
+        let cursor = Cursor { tip: parent, ..next_revision(&at.cursor) };
+        self.reassess_touched(&touched, cursor.finalized.time, &mut changes).await?;
+        changes.push(Write::SetCursor(cursor.clone()));
+        let seen = at.seen.iter().filter(|deposit| !touched.deposits.contains_key(&deposit.id)).cloned().collect();
+        Ok(Step { changes, after: Position { cursor, seen } })
+    }
+
+    /// `finalized` is the newest final block at or below the tip: credits what has become final, at most a bounded number of
+    /// deposits at a time. `None` when nothing changes.
+    ///
+    /// # Errors
+    /// [`ScanError`].
+    pub async fn finalise(&self, at: &Position, finalized: BlockRef) -> Result<Option<Step>, ScanError> {
+        let creditable: Vec<&Deposit> =
+            at.seen.iter().filter(|deposit| deposit.is_creditable(&finalized, &at.cursor.tip)).collect();
+        let advances = finalized.number > at.cursor.finalized.number;
+        if creditable.is_empty() && !advances {
+            return Ok(None);
+        }
+        let mut changes = Changeset::new();
+        let mut touched = Touched::default();
+        let mut balances = BTreeMap::new();
+        let now = self.clock.now();
+        for before in creditable.iter().take(CREDITS_PER_CHANGESET_MAX) {
+            let Some(after) = before.finalised() else { continue };
+            changes.push(update(before, &after));
+            self.credit(&after, now, &mut balances, &mut changes, &mut touched).await?;
+        }
+        for ((merchant, asset), (balance, from_revision)) in balances {
+            changes.push(Write::SetBalance { merchant, asset, balance, from_revision });
+        }
+        // The mark moves only when everything below it is credited.
+        let complete = creditable.len() <= CREDITS_PER_CHANGESET_MAX;
+        let reached = if complete && advances { finalized } else { at.cursor.finalized };
+        let cursor = Cursor { finalized: reached, ..next_revision(&at.cursor) };
+        self.reassess_touched(&touched, reached.time, &mut changes).await?;
+        changes.push(Write::SetCursor(cursor.clone()));
+        let seen = at.seen.iter().filter(|deposit| !touched.deposits.contains_key(&deposit.id)).cloned().collect();
+        Ok(Some(Step { changes, after: Position { cursor, seen } }))
+    }
+
+    /// One transfer to an address of ours in a new block.
+    async fn sight(
+        &self,
+        transfer: &Transfer,
+        block: BlockRef,
+        changes: &mut Changeset,
+        touched: &mut Touched,
+    ) -> Result<(), ScanError> {
+        let id = transfer.identity.deposit_id();
+        if let Some(before) = self.store.deposit(&id).await? {
+            if let Some(after) = before.sighted_again(transfer, block) {
+                changes.push(update(&before, &after));
+                touched.add(after, EventKind::PaymentDetected);
+            }
+            return Ok(());
+        }
+        let Some(own) = self.store.address(&transfer.identity.to).await? else {
+            // The set is filled from the store: an address in it without a record means a damaged store.
+            let reason = format!("no record of the watched address {}", transfer.identity.to);
+            return Err(StoreError::Damaged { table: "address", reason }.into());
+        };
+        let floor = self.catalog.chain(&self.chain).map_or(1, |terms| terms.min_confirmations);
+        let confirmations = match &own.invoice {
+            Some(invoice) => self.load_invoice(invoice).await?.terms.confirmations.max(floor),
+            None => floor,
+        };
+        let deposit = Deposit::seen(transfer.clone(), block, own.merchant, own.invoice, confirmations);
+        changes.push(Write::CreateDeposit(deposit.clone()));
+        touched.add(deposit, EventKind::PaymentDetected);
+        Ok(())
+    }
+
+    /// The postings, balances and events of a deposit that has become final.
+    async fn credit(
+        &self,
+        deposit: &Deposit,
+        now: Timestamp,
+        balances: &mut BTreeMap<(MerchantId, AssetId), (Balance, u64)>,
+        changes: &mut Changeset,
+        touched: &mut Touched,
+    ) -> Result<(), ScanError> {
+        let asset = &deposit.transfer.identity.asset;
+        let expected = match &deposit.invoice {
+            Some(invoice) => self.load_invoice(invoice).await?.terms.asset == *asset,
+            None => true,
+        };
+        if expected {
+            let posting = Posting::credit_deposit(deposit, now)?;
+            let key = (deposit.merchant.clone(), asset.clone());
+            let (balance, revision) = match balances.get(&key) {
+                Some(known) => *known,
+                None => self.store.balance(&deposit.merchant, asset).await?,
+            };
+            balances.insert(key, (balance.apply(&posting, &deposit.merchant, asset)?, revision));
+            changes.push(Write::Post(posting));
+        } else {
+            warn!(deposit = %deposit.id, asset = %asset, "an invoice's address received another asset; set aside");
+            changes.push(Write::Post(Posting::suspend_deposit(deposit, now)?));
+            changes.push(Write::CreateEvent(self.deposit_event(deposit, EventKind::DepositUnattributed, now)));
+        }
+        if deposit.invoice.is_none() {
+            changes.push(Write::CreateEvent(self.deposit_event(deposit, EventKind::DepositCredited, now)));
+        }
+        touched.add(deposit.clone(), EventKind::PaymentConfirmed);
+        Ok(())
+    }
+
+    /// The next revision of every invoice that the deposits touch.
+    async fn reassess_touched(
+        &self,
+        touched: &Touched,
+        finalized_time: Timestamp,
+        changes: &mut Changeset,
+    ) -> Result<(), ScanError> {
+        for (id, payment_events) in &touched.by_invoice {
+            let invoice = self.load_invoice(id).await?;
+            let stored = self.store.deposits_of_invoice(id).await?;
+            let of_invoice = touched.deposits.values().filter(|deposit| deposit.invoice.as_ref() == Some(id));
+            let deposits = replace(&stored, of_invoice.cloned());
+            let at = self.clock.now();
+            let facts = NewFacts { deposits: &deposits, payment_events, ruling: None, finalized_time, at };
+            if let Some((next, events)) = reassess(&invoice, facts, self.catalog.as_ref())? {
+                record(changes, next, events);
+            }
+        }
+        Ok(())
+    }
+
+    async fn load_invoice(&self, id: &InvoiceId) -> Result<xthonpay_domain::invoice::Invoice, StoreError> {
+        self.store.invoice(id).await?.ok_or_else(|| StoreError::Damaged {
+            table: "invoice",
+            reason: format!("{id} has an address but no record"),
+        })
+    }
+
+    fn deposit_event(&self, deposit: &Deposit, kind: EventKind, at: Timestamp) -> Event {
+        Event {
+            id: EventId::from_fact(&[deposit.id.as_str(), kind.name()]),
+            kind,
+            at,
+            merchant: deposit.merchant.clone(),
+            invoice: deposit.invoice.clone(),
+            deposit: Some(deposit.id.clone()),
+            // Not one of the invoice's own numbered events.
+            sequence: 0,
+            data_json: to_json(&DepositEventData { deposit: PaymentSnapshot::new(deposit, self.catalog.as_ref()) }),
+        }
+    }
+}
+
+fn update(before: &Deposit, after: &Deposit) -> Write {
+    Write::UpdateDeposit { before: Box::new(before.clone()), after: Box::new(after.clone()) }
+}
+
+fn next_revision(cursor: &Cursor) -> Cursor {
+    Cursor { revision: cursor.revision.saturating_add(1), ..cursor.clone() }
+}
+
+/// `known` with `newer` in place of, or besides, the deposits of the same id.
+fn replace(known: &[Deposit], newer: impl IntoIterator<Item = Deposit>) -> Vec<Deposit> {
+    let mut all: BTreeMap<DepositId, Deposit> =
+        known.iter().map(|deposit| (deposit.id.clone(), deposit.clone())).collect();
+    all.extend(newer.into_iter().map(|deposit| (deposit.id.clone(), deposit)));
+    all.into_values().collect()
+}

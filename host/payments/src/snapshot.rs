@@ -1,0 +1,205 @@
+//! How invoices, payments and deposits look from outside: the `data` of webhooks and of REST answers.
+//!
+//! These shapes are the public contract. Fields are added, never renamed or removed; amounts are decimal strings.
+
+use jiff::Timestamp as Instant;
+use serde::Serialize;
+use xthonpay_domain::amount::Decimals;
+use xthonpay_domain::deposit::{Deposit, DepositState};
+use xthonpay_domain::invoice::Invoice;
+use xthonpay_domain::time::Timestamp;
+
+/// Payments that a snapshot lists, the newest. Bounds the size of webhooks: an address can receive any number of transfers.
+pub const PAYMENTS_LISTED_MAX: usize = 20;
+
+/// A point in time as RFC 3339 text in UTC with seconds, or with milliseconds where they are not zero.
+#[must_use]
+pub fn rfc3339(time: Timestamp) -> String {
+    // Years beyond 9999 cannot be written; nothing here lives that long.
+    let millis = i64::try_from(time.as_millis()).unwrap_or(i64::MAX);
+    Instant::from_millisecond(millis).unwrap_or(Instant::MAX).to_string()
+}
+
+/// An invoice.
+#[derive(Clone, Debug, Serialize)]
+pub struct InvoiceSnapshot {
+    /// Public id.
+    pub invoice_id: String,
+    /// The merchant's own name of the order.
+    pub external_id: Option<String>,
+    /// The merchant's own name of the customer.
+    pub customer: Option<String>,
+    /// Where it stands.
+    pub status: &'static str,
+    /// Marks beside the status.
+    pub flags: Vec<&'static str>,
+    /// The symbol of the asset.
+    pub asset: String,
+    /// The chain to pay on.
+    pub chain: String,
+    /// The amount due.
+    pub amount: String,
+    /// The sum of final payments.
+    pub amount_received: String,
+    /// The sum of payments that are seen and not final.
+    pub amount_pending: String,
+    /// What is still missing of the amount due.
+    pub amount_missing: String,
+    /// What is final above the amount due.
+    pub amount_overpaid: String,
+    /// What may be missing, in the asset.
+    pub amount_tolerated: String,
+    /// The address to pay to.
+    pub deposit_address: String,
+    /// Confirmations that a payment needs besides finality.
+    pub confirmations_required: u64,
+    /// Where webhooks of this invoice go.
+    pub callback_url: Option<String>,
+    /// The merchant's notes.
+    pub metadata: serde_json::Map<String, serde_json::Value>,
+    /// RFC 3339.
+    pub created_at: String,
+    /// RFC 3339, compared with the time of blocks.
+    pub expires_at: String,
+    /// How many transfers the address received.
+    pub payments_total: usize,
+    /// The newest of them, oldest first.
+    pub payments: Vec<PaymentSnapshot>,
+}
+
+/// A transfer to an address of ours.
+#[derive(Clone, Debug, Serialize)]
+pub struct PaymentSnapshot {
+    /// Public id.
+    pub payment_id: String,
+    /// `seen`, `final` or `orphaned`.
+    pub status: &'static str,
+    /// The symbol of the asset.
+    pub asset: String,
+    /// The chain.
+    pub chain: String,
+    /// The amount.
+    pub amount: String,
+    /// The transaction.
+    pub tx_hash: String,
+    /// The sender on the chain; for payments from exchanges not an address that can take a refund.
+    pub from_address: String,
+    /// The receiving address.
+    pub to_address: String,
+    /// The height of its block.
+    pub block_number: u64,
+    /// The hash of its block.
+    pub block_hash: String,
+    /// RFC 3339, the time of its block.
+    pub block_time: String,
+}
+
+/// Tells how many decimals an asset has; `None` for an asset that the config no longer names.
+pub trait DecimalsOf {
+    /// The decimals of the asset.
+    fn decimals(&self, asset: &xthonpay_domain::asset::AssetId) -> Option<Decimals>;
+}
+
+impl DecimalsOf for crate::catalog::Catalog {
+    fn decimals(&self, asset: &xthonpay_domain::asset::AssetId) -> Option<Decimals> {
+        self.asset(asset).map(|asset| asset.decimals)
+    }
+}
+
+impl InvoiceSnapshot {
+    /// A snapshot of `invoice` with the deposits on its address.
+    #[must_use]
+    pub fn new(invoice: &Invoice, deposits: &[Deposit], decimals: &dyn DecimalsOf) -> Self {
+        let asset = &invoice.terms.asset;
+        let places = decimals.decimals(asset);
+        // Without decimals (an asset that left the config) amounts are shown in base units rather than wrongly scaled.
+        let show = |amount: xthonpay_domain::amount::Amount| {
+            places.map_or_else(|| amount.to_string(), |places| amount.to_decimal(places))
+        };
+        let metadata = invoice.metadata.iter();
+        Self {
+            invoice_id: invoice.id.to_string(),
+            external_id: invoice.external_id.as_ref().map(ToString::to_string),
+            customer: invoice.customer.as_ref().map(ToString::to_string),
+            status: invoice.assessment.state.name(),
+            flags: invoice.assessment.flags.names().collect(),
+            asset: asset.symbol.to_string(),
+            chain: asset.chain.to_string(),
+            amount: show(invoice.terms.due),
+            amount_received: show(invoice.assessment.received),
+            amount_pending: show(invoice.assessment.pending),
+            amount_missing: show(invoice.assessment.missing),
+            amount_overpaid: show(invoice.assessment.overpaid),
+            amount_tolerated: show(invoice.terms.due.saturating_sub(invoice.terms.target())),
+            deposit_address: invoice.address.to_string(),
+            confirmations_required: invoice.terms.confirmations,
+            callback_url: invoice.callback_url.as_ref().map(ToString::to_string),
+            metadata: metadata.map(|(key, value)| (key.to_string(), value.as_str().into())).collect(),
+            created_at: rfc3339(invoice.created_at),
+            expires_at: rfc3339(invoice.terms.expires_at),
+            payments_total: deposits.len(),
+            payments: newest(deposits).into_iter().map(|deposit| PaymentSnapshot::new(deposit, decimals)).collect(),
+        }
+    }
+}
+
+/// The newest deposits, oldest first.
+fn newest(deposits: &[Deposit]) -> Vec<&Deposit> {
+    let mut ordered: Vec<&Deposit> = deposits.iter().collect();
+    ordered.sort_by_key(|deposit| (deposit.block.number, deposit.id.clone()));
+    let skipped = ordered.len().saturating_sub(PAYMENTS_LISTED_MAX);
+    ordered.split_off(skipped)
+}
+
+impl PaymentSnapshot {
+    /// A snapshot of `deposit`.
+    #[must_use]
+    pub fn new(deposit: &Deposit, decimals: &dyn DecimalsOf) -> Self {
+        let identity = &deposit.transfer.identity;
+        let amount = deposit.transfer.amount;
+        Self {
+            payment_id: deposit.id.to_string(),
+            status: match deposit.state {
+                DepositState::Seen => "seen",
+                DepositState::Final => "final",
+                DepositState::Orphaned => "orphaned",
+            },
+            asset: identity.asset.symbol.to_string(),
+            chain: identity.asset.chain.to_string(),
+            amount: decimals
+                .decimals(&identity.asset)
+                .map_or_else(|| amount.to_string(), |places| amount.to_decimal(places)),
+            tx_hash: identity.tx.to_string(),
+            from_address: deposit.transfer.from.to_string(),
+            to_address: identity.to.to_string(),
+            block_number: deposit.block.number.0,
+            block_hash: deposit.block.hash.to_string(),
+            block_time: rfc3339(deposit.block.time),
+        }
+    }
+}
+
+/// The `data` of an invoice's event: the invoice, and for payment events the payment that caused it.
+#[derive(Clone, Debug, Serialize)]
+pub struct InvoiceEventData {
+    /// The invoice at that moment.
+    #[serde(flatten)]
+    pub invoice: InvoiceSnapshot,
+    /// The payment that the event is about.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub payment: Option<PaymentSnapshot>,
+}
+
+/// The `data` of an event about a deposit without an invoice.
+#[derive(Clone, Debug, Serialize)]
+pub struct DepositEventData {
+    /// The deposit.
+    pub deposit: PaymentSnapshot,
+}
+
+/// A snapshot as JSON text.
+#[must_use]
+pub fn to_json(data: &impl Serialize) -> String {
+    // The shapes above hold strings, numbers and lists only: there is nothing in them that cannot be written.
+    serde_json::to_string(data).unwrap_or_else(|_| "{}".to_owned())
+}

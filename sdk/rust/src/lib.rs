@@ -1,0 +1,41 @@
+#![doc = include_str!("../README.md")]
+//!
+//! # In this crate
+//!
+//! Traits with a default for every method ([`InvoiceRules`], [`WebhookFormat`]), the macro [`register!`], exact
+//! amounts ([`Decimal`], [`Money`]), the capabilities ([`config`], [`log`], [`clock`] and more) and a bench for native
+//! tests (`testbench`). It depends on `wit/` alone: it knows nothing of the host's code, holds no secret, and starts
+//! nothing by itself.
+
+pub mod clock;
+pub mod config;
+pub mod log;
+#[cfg(not(target_arch = "wasm32"))]
+pub mod testbench;
+pub mod text;
+
+mod backend;
+mod decimal;
+mod error;
+#[doc(hidden)]
+pub mod invoice_rules;
+mod money;
+mod plugin;
+#[doc(hidden)]
+pub mod raw;
+mod register;
+#[doc(hidden)]
+pub mod webhook_format;
+
+pub use decimal::{Decimal, DecimalError, FRACTION_DIGITS_MAX, WHOLE_DIGITS_MAX};
+pub use error::{Detail, HookError, HostError};
+pub use invoice_rules::{
+    Advice, Draft, DraftRuling, Invoice, InvoiceRules, InvoiceState, Refusal, Terms, Transfer,
+};
+pub use money::Money;
+pub use plugin::{About, Attrs, Call, ConfigProblem, Millis, attr};
+pub use webhook_format::{Event, Message, WebhookFormat};
+
+/// Capabilities as the contract has them. They work in a component; in a native test a call ends the test, because
+/// the bench does not answer them.
+pub use raw::base::xthonpay::host::{chain, http, rates, signing, storage};

@@ -1,0 +1,3 @@
+//! Support.
+
+pub mod chain;
