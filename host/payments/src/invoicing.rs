@@ -191,9 +191,10 @@ impl Invoicing {
             .with(Write::CreateAddress(own))
             .with(Write::CreateEvent(created));
         changes.writes.extend(caller.used_signature.clone().map(Write::UseSignature));
+        // Before the record exists: the caller may go away while it is written, and still find the invoice in a list.
+        self.watch.insert(address);
         match self.store.commit(changes).await {
             Ok(()) => {
-                self.watch.insert(address);
                 self.wakeups.routing.notify_one();
                 Ok(Created::New(invoice))
             }
@@ -207,8 +208,6 @@ impl Invoicing {
         let Some(external_id) = &new.external_id else { return Ok(None) };
         let Some(invoice) = self.store.invoice_by_external_id(merchant, external_id).await? else { return Ok(None) };
         if has_terms(&invoice, new) {
-            // The call that made it may have been cut off before it told the scanners.
-            self.watch.insert(invoice.address);
             Ok(Some(Created::Existing(invoice)))
         } else {
             Err(InvoicingError::ExternalIdConflict { invoice: invoice.id })

@@ -133,8 +133,9 @@ impl Merchants {
         let changes = Changeset::new()
             .with(Write::CreateMerchant(merchant.clone()))
             .with(Write::CreateAddress(deposit_address.clone()));
-        self.store.commit(changes).await?;
+        // Before the record exists, see the watch set.
         self.watch.insert(address);
+        self.store.commit(changes).await?;
         Ok(NewMerchant { merchant, deposit_address, webhook_secret })
     }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use thiserror::Error;
 use tracing::warn;
 use xthonpay_domain::amount::Amount;
-use xthonpay_domain::invoice::assessment::{Advice, Flags};
+use xthonpay_domain::invoice::assessment::{Advice, InvoiceState};
 use xthonpay_domain::invoice::{
     CONFIRMATIONS_MAX, EXPIRES_IN_MAX, EXPIRES_IN_MIN, Invoice, Proposal, TOLERANCE_BPS_MAX, Tolerance,
 };
@@ -93,9 +93,12 @@ pub async fn rule_on_payment(hooks: &dyn Hooks, review: &PaymentReview) -> Advic
     strictest
 }
 
-/// The built-in advice: settle what came in time, let a person look at what came late.
+/// The built-in advice: settle what was paid in time, let a person look at what needed late money to reach the target.
 fn builtin_advice(invoice: &Invoice) -> Advice {
-    if invoice.assessment.flags.contains(Flags::LATE) { Advice::Review } else { Advice::Settle }
+    let assessment = &invoice.assessment;
+    let cancelled = assessment.state == InvoiceState::Cancelled;
+    let in_time = assessment.received.saturating_sub(assessment.received_late);
+    if !cancelled && in_time >= invoice.terms.target() { Advice::Settle } else { Advice::Review }
 }
 
 fn stricter(one: Advice, other: Advice) -> Advice {

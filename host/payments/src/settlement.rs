@@ -1,10 +1,11 @@
 //! What happens to invoices without a new block: rulings on money that has arrived, and expiry.
 //!
-//! Both are decided outside the scanner so that a slow plugin never holds up the chain. Which invoices await something
-//! stands in the store; the memory here only spaces out repeated questions.
+//! Both are decided outside the scanner so that a slow plugin never holds up the chain, and apart from each other so that it
+//! does not hold up expiry either. Which invoices await something stands in the store; the memory here only spaces out
+//! repeated questions.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures::StreamExt as _;
@@ -42,6 +43,9 @@ const ASK_AGAIN_MIN: Duration = Duration::from_secs(1);
 const ASK_AGAIN_MAX: Duration = Duration::from_secs(60);
 /// How often rules are asked about one sum before a person is: with the pauses above, about half an hour.
 const ASKS_MAX: u32 = 36;
+/// Invoices about which it is remembered when to ask again, about 150 bytes each. Beyond it the memory starts anew, and rules
+/// are asked earlier than they need be.
+const QUESTIONS_MAX: usize = 10_000;
 
 /// A ruling or expiry that failed.
 #[derive(Debug, Error)]
@@ -77,6 +81,65 @@ struct Asked {
     again_at: Instant,
 }
 
+/// Which invoices the rules were asked about without an end, and where the next look at the store goes on.
+#[derive(Default)]
+pub struct Questions(Mutex<QuestionsMemory>);
+
+#[derive(Default)]
+struct QuestionsMemory {
+    asked: HashMap<InvoiceId, Asked>,
+    resume: Option<InvoiceId>,
+}
+
+impl Questions {
+    fn memory(&self) -> MutexGuard<'_, QuestionsMemory> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Invoices about which the rules were asked and have not decided.
+    #[must_use]
+    pub fn open(&self) -> usize {
+        self.memory().asked.len()
+    }
+
+    fn resume(&self) -> Option<InvoiceId> {
+        self.memory().resume.clone()
+    }
+
+    /// Remembers where a look ended: a full page is followed by the next one, any other by the first.
+    fn looked(&self, page: &[Invoice]) {
+        let full = page.len() >= READ_LIMIT_MAX;
+        self.memory().resume = page.last().filter(|_| full).map(|invoice| invoice.id.clone());
+    }
+
+    fn is_due(&self, invoice: &Invoice) -> bool {
+        self.about(invoice).is_none_or(|asked| asked.again_at <= Instant::now())
+    }
+
+    fn times(&self, invoice: &Invoice) -> u32 {
+        self.about(invoice).map_or(0, |asked| asked.times)
+    }
+
+    fn about(&self, invoice: &Invoice) -> Option<Asked> {
+        let known = self.memory().asked.get(&invoice.id).copied();
+        known.filter(|asked| asked.sum == invoice.assessment.received)
+    }
+
+    fn note(&self, id: &InvoiceId, sum: Amount, times: u32) {
+        let pause = ASK_AGAIN_MIN.saturating_mul(2_u32.saturating_pow(times.min(6))).min(ASK_AGAIN_MAX);
+        let again_at = Instant::now().checked_add(pause).unwrap_or_else(Instant::now);
+        let mut memory = self.memory();
+        if memory.asked.len() >= QUESTIONS_MAX && !memory.asked.contains_key(id) {
+            memory.asked.clear();
+        }
+        memory.asked.insert(id.clone(), Asked { sum, times, again_at });
+    }
+
+    fn forget(&self, id: &InvoiceId) {
+        self.memory().asked.remove(id);
+    }
+}
+
 /// Asks for rulings and lets invoices expire.
 pub struct Settlement {
     /// Records.
@@ -96,15 +159,14 @@ pub struct Settlement {
 impl Settlement {
     /// Works until `stop` is cancelled.
     pub async fn run(self, stop: CancellationToken) {
-        let asked = Mutex::new(HashMap::new());
+        tokio::join!(self.rule_until(&stop), self.expire_until(&stop));
+    }
+
+    async fn rule_until(&self, stop: &CancellationToken) {
+        let questions = Questions::default();
         while !stop.is_cancelled() {
-            if let Err(failure) = self.rule_all(&asked).await {
+            if let Err(failure) = self.rule_all(&questions).await {
                 warn!(%failure, "rulings failed; trying again");
-            }
-            for chain in &self.chains {
-                if let Err(failure) = self.expire_all(&chain.get().chain, chain.finalized_time()).await {
-                    warn!(%failure, "expiry failed; trying again");
-                }
             }
             tokio::select! {
                 () = stop.cancelled() => {}
@@ -114,17 +176,30 @@ impl Settlement {
         }
     }
 
-    async fn rule_all(&self, asked: &Mutex<HashMap<InvoiceId, Asked>>) -> Result<(), SettlementError> {
-        let waiting = self.store.invoices_awaiting_ruling(READ_LIMIT_MAX).await?;
-        if waiting.is_empty() {
-            asked.lock().unwrap_or_else(PoisonError::into_inner).clear();
-            return Ok(());
+    async fn expire_until(&self, stop: &CancellationToken) {
+        while !stop.is_cancelled() {
+            if let Err(failure) = self.expire_all().await {
+                warn!(%failure, "expiry failed; trying again");
+            }
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = sleep(TICK) => {}
+            }
         }
-        let due = waiting.into_iter().filter(|invoice| is_due(asked, invoice));
+    }
+
+    /// Asks the rules about a page of the invoices that await a ruling, as far as it is time to ask, and stores what they say.
+    ///
+    /// # Errors
+    /// [`SettlementError`] when the invoices cannot be read; what goes wrong with one of them only delays that one.
+    pub async fn rule_all(&self, questions: &Questions) -> Result<(), SettlementError> {
+        let waiting = self.store.invoices_awaiting_ruling(questions.resume().as_ref(), READ_LIMIT_MAX).await?;
+        questions.looked(&waiting);
+        let due = waiting.into_iter().filter(|invoice| questions.is_due(invoice));
         stream::iter(due)
             .for_each_concurrent(RULINGS_AT_ONCE, |invoice| async move {
                 let id = invoice.id.clone();
-                if let Err(failure) = self.rule(invoice, asked).await {
+                if let Err(failure) = self.rule(invoice, questions).await {
                     warn!(invoice = %id, %failure, "no ruling stored; trying again");
                 }
             })
@@ -132,13 +207,13 @@ impl Settlement {
         Ok(())
     }
 
-    async fn rule(&self, invoice: Invoice, asked: &Mutex<HashMap<InvoiceId, Asked>>) -> Result<(), SettlementError> {
+    async fn rule(&self, invoice: Invoice, questions: &Questions) -> Result<(), SettlementError> {
         let judged = invoice.assessment.received;
-        let times = times_asked(asked, &invoice);
+        let times = questions.times(&invoice);
         let Some(asset) = self.catalog.asset(&invoice.terms.asset) else {
             // Without the asset's decimals no rule can be told an amount. The money is credited; the state waits.
             warn!(invoice = %invoice.id, asset = %invoice.terms.asset, "no ruling: the asset is no longer in the config");
-            note_asked(asked, &invoice.id, judged, times);
+            questions.note(&invoice.id, judged, ASKS_MAX);
             return Ok(());
         };
         let deposits = self.store.deposits_of_invoice(&invoice.id).await?;
@@ -152,11 +227,13 @@ impl Settlement {
             }
             advice => advice,
         };
-        note_asked(asked, &id, judged, times.saturating_add(1));
+        questions.note(&id, judged, times.saturating_add(1));
         if advice == Advice::Wait {
             return Ok(());
         }
-        self.store_ruling(&id, Ruling { advice, judged }).await
+        self.store_ruling(&id, Ruling { advice, judged }).await?;
+        questions.forget(&id);
+        Ok(())
     }
 
     /// Stores a ruling, unless the sum that it judged is no longer the invoice's.
@@ -178,16 +255,31 @@ impl Settlement {
         Err(CommitError::Refused.into())
     }
 
-    async fn expire_all(&self, chain: &ChainName, finalized_time: Timestamp) -> Result<(), SettlementError> {
-        let due = self.store.invoices_past_expiry(chain, finalized_time, EXPIRIES_PER_TICK).await?;
-        for invoice in due {
+    /// Lets the invoices expire whose expiry their chain has passed, a bounded number on each chain.
+    ///
+    /// # Errors
+    /// The first [`SettlementError`]; the other invoices expire all the same.
+    pub async fn expire_all(&self) -> Result<(), SettlementError> {
+        let mut outcome = Ok(());
+        for status in &self.chains {
+            outcome = outcome.and(self.expire_of(&status.get().chain, status.finalized_time()).await);
+        }
+        outcome
+    }
+
+    async fn expire_of(&self, chain: &ChainName, finalized_time: Timestamp) -> Result<(), SettlementError> {
+        let mut outcome = Ok(());
+        for invoice in self.store.invoices_past_expiry(chain, finalized_time, EXPIRIES_PER_TICK).await? {
             match self.update(&invoice, None).await {
                 // A payment came at the same moment; the next tick looks again.
                 Ok(()) | Err(SettlementError::Commit(CommitError::Refused)) => {}
-                Err(error) => return Err(error),
+                Err(failure) => {
+                    warn!(invoice = %invoice.id, %failure, "not expired; trying again");
+                    outcome = outcome.and(Err(failure));
+                }
             }
         }
-        Ok(())
+        outcome
     }
 
     /// The invoice's next revision from what is known now.
@@ -205,23 +297,4 @@ impl Settlement {
         self.wakeups.routing.notify_one();
         Ok(())
     }
-}
-
-fn is_due(asked: &Mutex<HashMap<InvoiceId, Asked>>, invoice: &Invoice) -> bool {
-    let asked = asked.lock().unwrap_or_else(PoisonError::into_inner);
-    let fresh = |known: &&Asked| known.sum == invoice.assessment.received;
-    asked.get(&invoice.id).filter(fresh).is_none_or(|known| known.again_at <= Instant::now())
-}
-
-fn times_asked(asked: &Mutex<HashMap<InvoiceId, Asked>>, invoice: &Invoice) -> u32 {
-    let asked = asked.lock().unwrap_or_else(PoisonError::into_inner);
-    let fresh = |known: &&Asked| known.sum == invoice.assessment.received;
-    asked.get(&invoice.id).filter(fresh).map_or(0, |known| known.times)
-}
-
-fn note_asked(asked: &Mutex<HashMap<InvoiceId, Asked>>, id: &InvoiceId, sum: Amount, times: u32) {
-    let pause = ASK_AGAIN_MIN.saturating_mul(2_u32.saturating_pow(times.min(6))).min(ASK_AGAIN_MAX);
-    let again_at = Instant::now().checked_add(pause).unwrap_or_else(Instant::now);
-    let mut asked = asked.lock().unwrap_or_else(PoisonError::into_inner);
-    asked.insert(id.clone(), Asked { sum, times, again_at });
 }

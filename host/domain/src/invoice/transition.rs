@@ -1,6 +1,7 @@
 //! Which events follow when an invoice moves from one assessment to the next.
 
 use super::assessment::{Assessment, Flags, InvoiceState};
+use crate::amount::Amount;
 use crate::event::EventKind;
 
 /// The invoice events between two assessments, in the order in which they are told.
@@ -17,7 +18,10 @@ pub fn events(before: &Assessment, after: &Assessment) -> Vec<EventKind> {
     if fell_back {
         told.push(EventKind::InvoicePaymentReverted);
     }
-    if after.received_late > before.received_late {
+    // On a cancelled invoice every payment comes too late, whatever the time of its block.
+    let came_late = after.received_late > before.received_late
+        || (before.state == InvoiceState::Cancelled && after.received > before.received);
+    if came_late {
         told.push(EventKind::InvoicePaymentLate);
     }
     if moved {
@@ -39,6 +43,6 @@ pub fn events(before: &Assessment, after: &Assessment) -> Vec<EventKind> {
 }
 
 /// The overpaid sum that was already told: nothing before the invoice was paid.
-fn overpaid_when_paid(before: &Assessment) -> crate::amount::Amount {
-    if before.state == InvoiceState::Paid { before.overpaid } else { crate::amount::Amount::ZERO }
+fn overpaid_when_paid(before: &Assessment) -> Amount {
+    if before.state == InvoiceState::Paid { before.overpaid } else { Amount::ZERO }
 }

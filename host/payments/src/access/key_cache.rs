@@ -71,6 +71,8 @@ impl KeyCache {
         if let Some(open) = self.fresh(id) {
             return Ok(Some(open));
         }
+        // The age counts from before the read: what is read may be changed while it is on its way.
+        let read_at = Instant::now();
         let Some(key) = self.store.key(id).await? else { return Ok(None) };
         let secret = self.vault.open(Purpose::ApiSecret, id.as_str(), &key.secret)?;
         let open = Arc::new(OpenKey { key: Arc::new(key), secret });
@@ -78,7 +80,7 @@ impl KeyCache {
         if cached.len() >= KEYS_MAX {
             cached.clear();
         }
-        cached.insert(id.clone(), (Instant::now(), Arc::clone(&open)));
+        cached.insert(id.clone(), (read_at, Arc::clone(&open)));
         Ok(Some(open))
     }
 

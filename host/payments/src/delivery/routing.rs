@@ -36,6 +36,10 @@ const ROUTED_AT_ONCE: usize = 16;
 const CALLBACK_TARGET: &str = "callback";
 /// Set on a body that the formatter should have shaped and did not.
 const FALLBACK_HEADER: (&str, &str) = ("x-format-fallback", "builtin");
+/// What formatters' headers begin with.
+const FORMAT_HEADER_PREFIX: &str = "x-";
+/// Our own signature, which no formatter may set.
+const OWN_SIGNATURE_HEADER: &str = "x-xthon-signature";
 
 /// An event that was not routed. It stays in the store and is tried again.
 #[derive(Debug, Error)]
@@ -145,6 +149,8 @@ impl Routing {
             // Deposits without an invoice are heard of by endpoints only, of which there are none yet.
             return self.mark_routed(&events).await;
         };
+        let mut events = events;
+        events.sort_by_key(|event| event.sequence);
         let callback = self.store.invoice(&invoice).await?.and_then(|invoice| invoice.callback_url);
         for event in &events {
             match &callback {
@@ -182,13 +188,15 @@ impl Routing {
     async fn render(&self, event: &Event) -> Result<Option<Rendered>, RoutingError> {
         let Some(format) = self.hooks.webhook_format() else { return Ok(Some(builtin_format::render(event))) };
         match format.render(event, CALLBACK_TARGET).await {
+            Ok(Some(rendered)) if !is_sendable(&rendered) => {
+                warn!(event = %event.id, "the formatter's headers cannot be sent; the built-in format is sent instead");
+                Ok(Some(fallback(event)))
+            }
             Ok(rendered) => Ok(rendered),
             Err(failure) => match failure.policy {
                 OnFailure::Builtin => {
                     warn!(%failure, event = %event.id, "the built-in format is sent instead");
-                    let mut rendered = builtin_format::render(event);
-                    rendered.headers.push((FALLBACK_HEADER.0.to_owned(), FALLBACK_HEADER.1.to_owned()));
-                    Ok(Some(rendered))
+                    Ok(Some(fallback(event)))
                 }
                 OnFailure::Closed | OnFailure::Hold => Err(failure.into()),
             },
@@ -216,4 +224,22 @@ impl Routing {
             revision: 1,
         }
     }
+}
+
+/// Whether the formatter's headers are its own to set, and in characters that HTTP carries.
+fn is_sendable(rendered: &Rendered) -> bool {
+    let plain = |text: &str| text.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic());
+    let own_name = |name: &str| {
+        let word = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+        name.starts_with(FORMAT_HEADER_PREFIX) && name != OWN_SIGNATURE_HEADER && name.bytes().all(word)
+    };
+    let typed = !rendered.content_type.is_empty() && plain(&rendered.content_type);
+    typed && rendered.headers.iter().all(|(name, value)| own_name(name) && plain(value))
+}
+
+/// The built-in form, marked as such.
+fn fallback(event: &Event) -> Rendered {
+    let mut rendered = builtin_format::render(event);
+    rendered.headers.push((FALLBACK_HEADER.0.to_owned(), FALLBACK_HEADER.1.to_owned()));
+    rendered
 }

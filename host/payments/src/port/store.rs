@@ -384,11 +384,15 @@ pub trait Store: Send + Sync {
         limit: usize,
     ) -> Result<Vec<Invoice>, StoreError>;
 
-    /// Invoices whose assessment awaits a ruling.
+    /// Invoices whose assessment awaits a ruling, in ascending order of the id, from the one after `after`.
     ///
     /// # Errors
     /// [`StoreError`].
-    async fn invoices_awaiting_ruling(&self, limit: usize) -> Result<Vec<Invoice>, StoreError>;
+    async fn invoices_awaiting_ruling(
+        &self,
+        after: Option<&InvoiceId>,
+        limit: usize,
+    ) -> Result<Vec<Invoice>, StoreError>;
 
     /// A deposit by id.
     ///
@@ -450,11 +454,17 @@ pub trait Store: Send + Sync {
     /// [`StoreError`].
     async fn unrouted_events(&self, limit: usize) -> Result<Vec<Event>, StoreError>;
 
-    /// Pending deliveries that are due at `now`, the longest due first.
+    /// Pending deliveries that are due at `now`, the longest due first (by `next_at`, then id, both ascending), from the one
+    /// after `after`, which is the `next_at` and id of the last one of the page before.
     ///
     /// # Errors
     /// [`StoreError`].
-    async fn due_deliveries(&self, now: Timestamp, limit: usize) -> Result<Vec<Delivery>, StoreError>;
+    async fn due_deliveries(
+        &self,
+        now: Timestamp,
+        after: Option<&(Timestamp, DeliveryId)>,
+        limit: usize,
+    ) -> Result<Vec<Delivery>, StoreError>;
 
     /// When the next pending delivery is due, if there is one.
     ///

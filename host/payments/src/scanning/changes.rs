@@ -126,7 +126,11 @@ impl Books {
     pub async fn extend(&self, at: &Position, found: &BlockTransfers) -> Result<Step, ScanError> {
         let mut changes = Changeset::new();
         let mut touched = Touched::default();
-        let ours = found.transfers.iter().filter(|transfer| self.watch.contains(&transfer.identity.to));
+        // A transfer of nothing is no deposit and could never be posted; sources leave it out, and it must not stop the chain.
+        let ours = found
+            .transfers
+            .iter()
+            .filter(|transfer| !transfer.amount.is_zero() && self.watch.contains(&transfer.identity.to));
         for transfer in ours {
             self.sight(transfer, found.block, &mut changes, &mut touched).await?;
         }
@@ -201,6 +205,11 @@ impl Books {
         touched: &mut Touched,
     ) -> Result<(), ScanError> {
         let id = transfer.identity.deposit_id();
+        if touched.deposits.contains_key(&id) {
+            let reason =
+                format!("block {} names one transfer twice, in transaction {}", block.hash, transfer.identity.tx);
+            return Err(ChainError::Inconsistent { reason }.into());
+        }
         if let Some(before) = self.store.deposit(&id).await? {
             if let Some(after) = before.sighted_again(transfer, block) {
                 changes.push(update(&before, &after));
@@ -209,9 +218,10 @@ impl Books {
             return Ok(());
         }
         let Some(own) = self.store.address(&transfer.identity.to).await? else {
-            // The set is filled from the store: an address in it without a record means a damaged store.
-            let reason = format!("no record of the watched address {}", transfer.identity.to);
-            return Err(StoreError::Damaged { table: "address", reason }.into());
+            // Watched for a record that was never made. Nobody was told the address, so this is not a payment; and it must not
+            // stop the chain, since whoever knows the derivation path can send to it.
+            warn!(to = %transfer.identity.to, tx = %transfer.identity.tx, "a transfer to an address of ours that was never given out");
+            return Ok(());
         };
         let floor = self.catalog.chain(&self.chain).map_or(1, |terms| terms.min_confirmations);
         let confirmations = match &own.invoice {

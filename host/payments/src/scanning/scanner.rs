@@ -13,6 +13,7 @@ use xthonpay_domain::block::{BlockNumber, BlockRef};
 
 use crate::port::chain::{ChainError, ChainSource};
 use crate::port::store::{Changeset, Cursor, Write};
+use crate::scanning::beginning::first_block;
 use crate::scanning::changes::{Books, Position, ScanError, Step};
 use crate::scanning::status::{Health, SharedStatus};
 use crate::wake::Wakeups;
@@ -47,14 +48,17 @@ pub struct Scanner {
 
 /// What the loop keeps between steps; none of it is needed after a restart.
 #[derive(Default)]
-struct Memory {
+pub struct Memory {
     position: Option<Position>,
     finality_asked_at: Option<Instant>,
     checked: bool,
+    /// The store removed something when it was last asked to, so there may be more.
+    forgetting: bool,
 }
 
 /// What a step did.
-enum Progress {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Progress {
     /// Stored something; there may be more to do at once.
     Advanced,
     /// Nothing to do until the node has a new block.
@@ -76,14 +80,8 @@ impl Scanner {
                     backoff = BACKOFF_MIN;
                     self.poll_interval
                 }
-                Err(ScanError::Frozen { reason }) => {
-                    error!(chain = %self.books.chain, %reason, "scanner frozen: nothing is credited on this chain until an operator resumes it");
-                    self.report(Health::Frozen { reason });
-                    return;
-                }
-                Err(failure) => {
-                    memory = Memory { checked: memory.checked, ..Memory::default() };
-                    self.report_failure(&failure);
+                Err(ScanError::Frozen { .. }) => return,
+                Err(_) => {
                     let pause = backoff;
                     backoff = backoff.saturating_mul(2).min(BACKOFF_MAX);
                     pause
@@ -96,7 +94,24 @@ impl Scanner {
         }
     }
 
-    async fn step(&self, memory: &mut Memory) -> Result<Progress, ScanError> {
+    /// Processes at most one block, or takes one back, and credits what has become final. Reports what came of it; after a
+    /// failure `memory` holds nothing that could differ from the store.
+    ///
+    /// # Errors
+    /// [`ScanError`]; after [`ScanError::Frozen`] no further step may be made without a person.
+    pub async fn step(&self, memory: &mut Memory) -> Result<Progress, ScanError> {
+        let outcome = self.advance(memory).await;
+        match &outcome {
+            Ok(_) => self.report(Health::Running),
+            Err(failure) => {
+                *memory = Memory { checked: memory.checked, ..Memory::default() };
+                self.report_failure(failure);
+            }
+        }
+        outcome
+    }
+
+    async fn advance(&self, memory: &mut Memory) -> Result<Progress, ScanError> {
         if !memory.checked {
             self.source.self_check().await?;
             memory.checked = true;
@@ -107,36 +122,31 @@ impl Scanner {
         };
         let head = self.source.head().await?;
         self.status.update(|status| {
-            status.health = Health::Running;
             status.head = Some(head);
             status.cursor = Some(position.cursor.clone());
-            status.at = self.books.clock.now();
         });
         let (position, advanced) = self.follow_head(position, head).await?;
         let position = self.follow_finality(position, head, advanced, memory).await?;
         self.status.update(|status| status.cursor = Some(position.cursor.clone()));
-        if advanced {
-            self.forget_old(&position).await?;
-        }
+        self.forget_old(&position, advanced, memory).await?;
         memory.position = Some(position);
         Ok(if advanced { Progress::Advanced } else { Progress::Idle })
     }
 
-    /// The position in the store. The first start of a deployment begins at the newest final block: no address of ours
-    /// existed before it.
+    /// The position in the store, which the first start of a deployment has to choose.
     async fn stored_position(&self) -> Result<Position, ScanError> {
         let chain = &self.books.chain;
         if let Some(cursor) = self.books.store.cursor(chain).await? {
             let seen = self.books.store.seen_deposits(chain).await?;
             return Ok(Position { cursor, seen });
         }
-        let start = self.source.finalized().await?;
+        let start = first_block(self.source.as_ref(), self.books.store.as_ref(), chain).await?;
         let cursor = Cursor { chain: chain.clone(), tip: start, finalized: start, revision: 1 };
         let changes = Changeset::new()
             .with(Write::PutBlock { chain: chain.clone(), block: start })
             .with(Write::SetCursor(cursor.clone()));
         self.books.store.commit(changes).await?;
-        info!(%chain, block = %start.number, "scanning starts at the newest final block");
+        info!(%chain, block = %start.number, "scanning begins after this block");
         Ok(Position { cursor, seen: Vec::new() })
     }
 
@@ -168,8 +178,7 @@ impl Scanner {
             return Err(ChainError::Inconsistent { reason }.into());
         }
         if tip.number <= at.cursor.finalized.number {
-            let reason = format!("block {} {} was final and left the chain", tip.number, tip.hash);
-            return Err(ScanError::Frozen { reason });
+            return Err(finality_broken(&tip));
         }
         let below = tip.number.previous().unwrap_or_default();
         let parent = self.books.store.block(&self.books.chain, below).await?.filter(|block| block.hash == tip.parent);
@@ -218,27 +227,33 @@ impl Scanner {
     async fn final_in_our_chain(&self, at: &Position) -> Result<Option<BlockRef>, ScanError> {
         let told = self.source.finalized().await?;
         let tip = at.cursor.tip;
-        if told.number >= tip.number {
-            // Everything up to our tip is final if our tip is part of the node's chain.
-            let there = if told.number == tip.number { Some(told) } else { self.source.block(tip.number).await? };
-            return Ok(there.filter(|block| block.hash == tip.hash).map(|_| tip));
+        // One height as the node has it and as we have it: that of the final block, or of our tip where it is lower.
+        let (theirs, ours) = if told.number > tip.number {
+            (self.source.block(tip.number).await?, Some(tip))
+        } else if told.number == tip.number {
+            (Some(told), Some(tip))
+        } else {
+            (Some(told), self.books.store.block(&self.books.chain, told.number).await?)
+        };
+        // A final block below those that we remember changes nothing.
+        let Some((theirs, ours)) = theirs.zip(ours) else { return Ok(None) };
+        if theirs.hash == ours.hash {
+            return Ok(Some(ours));
         }
-        let ours = self.books.store.block(&self.books.chain, told.number).await?;
-        match ours {
-            Some(block) if block.hash == told.hash => Ok(Some(block)),
-            // A final block below the first one that we processed changes nothing.
-            _ if told.number <= at.cursor.finalized.number => Ok(None),
-            _ => {
-                debug!(chain = %self.books.chain, block = %told.number, "the node's final block is not in our chain yet");
-                Ok(None)
-            }
+        if ours.number <= at.cursor.finalized.number {
+            return Err(finality_broken(&ours));
         }
+        debug!(chain = %self.books.chain, block = %ours.number, "the node's final block is not in our chain yet");
+        Ok(None)
     }
 
-    async fn forget_old(&self, at: &Position) -> Result<(), ScanError> {
-        if at.cursor.tip.number.0.checked_rem(FORGET_STRIDE) == Some(0) {
+    /// Removes what is no longer needed: a bounded number of rows each time, until nothing is left to remove.
+    async fn forget_old(&self, at: &Position, advanced: bool, memory: &mut Memory) -> Result<(), ScanError> {
+        let stride_due = advanced && at.cursor.tip.number.0.checked_rem(FORGET_STRIDE) == Some(0);
+        if stride_due || memory.forgetting {
             let keep_from = BlockNumber(at.cursor.finalized.number.0.saturating_sub(BLOCKS_KEPT));
-            self.books.store.forget(self.books.clock.now(), &self.books.chain, keep_from).await?;
+            let gone = self.books.store.forget(self.books.clock.now(), &self.books.chain, keep_from).await?;
+            memory.forgetting = gone > 0;
         }
         Ok(())
     }
@@ -249,10 +264,15 @@ impl Scanner {
     }
 
     fn report_failure(&self, failure: &ScanError) {
+        let chain = &self.books.chain;
+        if let ScanError::Frozen { reason } = failure {
+            error!(%chain, %reason, "scanner frozen: nothing is credited on this chain until an operator resumes it");
+            return self.report(Health::Frozen { reason: reason.clone() });
+        }
         if failure.is_transient() {
-            warn!(chain = %self.books.chain, %failure, "scanner step failed; trying again");
+            warn!(%chain, %failure, "scanner step failed; trying again");
         } else {
-            error!(chain = %self.books.chain, %failure, "scanner step failed and will keep failing until the cause is removed");
+            error!(%chain, %failure, "scanner step failed and will keep failing until the cause is removed");
         }
         self.report(Health::Failing { reason: failure.to_string() });
     }
@@ -264,4 +284,9 @@ impl Scanner {
             status.at = at;
         });
     }
+}
+
+/// A block of ours that was final is no longer in the node's chain.
+fn finality_broken(block: &BlockRef) -> ScanError {
+    ScanError::Frozen { reason: format!("block {} {} was final and left the chain", block.number, block.hash) }
 }

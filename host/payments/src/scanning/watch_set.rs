@@ -1,7 +1,8 @@
 //! The addresses that the scanners look for, in memory.
 //!
-//! An address is inserted after its record is durable and before anyone outside learns it, so no payment to it can be mined
-//! before the set knows it. What an address is for stands in the store; here it is only a member or not.
+//! An address is inserted before its record is written, so nobody can learn it, from whichever answer or list, and pay before
+//! the set knows it. If the record is then refused, the address stays in the set and means nothing. What an address is for
+//! stands in the store; here it is only a member or not.
 
 use std::collections::HashSet;
 use std::sync::{PoisonError, RwLock};

@@ -1,0 +1,178 @@
+//! Tells an invoice's story line by line and checks every line: what happened on the left, what the invoice shows on the right.
+//!
+//! ```text
+//! a: 40            | partially_paid | -             | 0+40  | invoice.partially_paid
+//! ```
+//!
+//! A line's left side is one of
+//! - `a: 40`, `a: 40 late`, `a: 7 BNB`: payment `a` is seen in a block, of 40 units of the invoice's asset unless another is
+//!   named, in time unless a moment is named;
+//! - `a final`, `a orphaned`, `a seen`: payment `a` becomes final, leaves the chain, is mined again;
+//! - `time: late`: the newest final block has this time;
+//! - `rules: settle`, `rules: wait`, `rules: review`: the rules judge the sum that is final now; `rules: settle on 60` that
+//!   they judged another sum;
+//! - `merchant: cancels`, `person: decides`: what is decided from outside.
+//!
+//! Then follow the state (with `?` while the rules must be asked), the flags, the final and the seen sum, and the events.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use xthonpay_domain::amount::Amount;
+use xthonpay_domain::asset::AssetId;
+use xthonpay_domain::deposit::DepositState;
+use xthonpay_domain::event::EventKind;
+use xthonpay_domain::invoice::assessment::{
+    Advice, Assessment, Facts, Flags, InvoiceState, PaymentFact, Ruling, assess,
+};
+use xthonpay_domain::invoice::transition::events;
+use xthonpay_domain::invoice::{MONITOR_WINDOW, Proposal, Terms, Tolerance};
+use xthonpay_domain::time::Timestamp;
+
+/// When the stories begin.
+const BEGINNING: Timestamp = Timestamp::from_secs(1_700_000_000);
+const INSTANT: Duration = Duration::from_millis(1);
+
+/// Something that a story showed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Shown {
+    Transition(InvoiceState, InvoiceState),
+    Flag(&'static str),
+    Event(EventKind),
+}
+
+/// Terms of a hundred units in an hour, of which `missing` may be missing.
+pub(crate) fn terms(missing: u128) -> Terms {
+    let tolerance = Tolerance { bps: 0, amount: Amount::from_units(missing) };
+    let proposal = Proposal { expires_in: Duration::from_secs(3_600), tolerance, confirmations: 1 };
+    Terms::agree(asset("USDT"), Amount::from_units(100), proposal, 1, BEGINNING).expect("possible terms")
+}
+
+fn asset(symbol: &str) -> AssetId {
+    format!("bsc:{symbol}").parse().expect("well formed")
+}
+
+/// Plays a story of an invoice over a hundred units and returns everything that it showed.
+///
+/// # Panics
+/// When a line's right side is not what the invoice shows.
+pub(crate) fn play(name: &str, terms: &Terms, lines: &str) -> Vec<Shown> {
+    let mut story = Story::new(terms);
+    let mut shown = Vec::new();
+    for line in lines.lines().map(str::trim).filter(|line| !line.is_empty()) {
+        let (step, expected) = line.split_once('|').expect("a step and what the invoice shows");
+        let before = story.now;
+        story.take(step.trim());
+        let expected: Vec<&str> = expected.split('|').map(str::trim).collect();
+        assert_eq!(story.show(&before), expected, "{name}: {line}");
+        shown.extend(story.shown(&before));
+    }
+    shown
+}
+
+struct Story<'a> {
+    terms: &'a Terms,
+    payments: BTreeMap<String, PaymentFact>,
+    finalized_time: Timestamp,
+    ruling: Option<Ruling>,
+    now: Assessment,
+}
+
+impl<'a> Story<'a> {
+    fn new(terms: &'a Terms) -> Self {
+        let now = Assessment::initial(terms);
+        Self { terms, payments: BTreeMap::new(), finalized_time: BEGINNING, ruling: None, now }
+    }
+
+    fn take(&mut self, step: &str) {
+        match step.split_once(": ") {
+            Some(("time", when)) => self.finalized_time = self.moment(when),
+            Some(("rules", words)) => self.ruling = Some(self.ruling(words)),
+            Some(("merchant", "cancels")) => self.now.state = InvoiceState::Cancelled,
+            Some(("person", "decides")) => self.now.flags = self.now.flags | Flags::MANUAL,
+            Some((payment, words)) => {
+                let fact = self.sighting(words);
+                self.payments.insert(payment.to_owned(), fact);
+            }
+            None => {
+                let (payment, word) = step.split_once(' ').expect("a payment and what happens to it");
+                let payment = self.payments.get_mut(payment).expect("a payment that was seen");
+                payment.state = match word {
+                    "final" => DepositState::Final,
+                    "orphaned" => DepositState::Orphaned,
+                    "seen" => DepositState::Seen,
+                    _ => unreachable!("{word} cannot happen to a payment"),
+                };
+                payment.reorged |= word == "orphaned";
+            }
+        }
+        let payments: Vec<PaymentFact> = self.payments.values().cloned().collect();
+        let facts = Facts {
+            payments: &payments,
+            finalized_time: self.finalized_time,
+            before: self.now.state,
+            flags_before: self.now.flags,
+            ruling: self.ruling,
+        };
+        self.now = assess(self.terms, facts).expect("small sums");
+    }
+
+    fn moment(&self, when: &str) -> Timestamp {
+        match when {
+            "" => BEGINNING,
+            "on the dot" => self.terms.expires_at,
+            "late" => self.terms.expires_at.after(INSTANT),
+            "last chance" => self.terms.expires_at.after(MONITOR_WINDOW),
+            "too late" => self.terms.expires_at.after(MONITOR_WINDOW).after(INSTANT),
+            _ => unreachable!("{when} is no moment"),
+        }
+    }
+
+    fn ruling(&self, words: &str) -> Ruling {
+        let (word, judged) = match words.split_once(" on ") {
+            Some((word, sum)) => (word, Amount::parse_units(sum).expect("a sum")),
+            None => (words, self.now.received),
+        };
+        let advice = match word {
+            "settle" => Advice::Settle,
+            "wait" => Advice::Wait,
+            "review" => Advice::Review,
+            _ => unreachable!("{word} is no advice"),
+        };
+        Ruling { advice, judged }
+    }
+
+    fn sighting(&self, words: &str) -> PaymentFact {
+        let (amount, rest) = words.split_once(' ').unwrap_or((words, ""));
+        let (symbol, when) = match rest.strip_prefix("BNB") {
+            Some(when) => ("BNB", when.trim()),
+            None => ("USDT", rest),
+        };
+        PaymentFact {
+            asset: asset(symbol),
+            amount: Amount::parse_units(amount).expect("an amount"),
+            block_time: self.moment(when),
+            state: DepositState::Seen,
+            reorged: false,
+        }
+    }
+
+    /// The right side of a line.
+    fn show(&self, before: &Assessment) -> Vec<String> {
+        let now = &self.now;
+        let joined = |words: Vec<&str>| if words.is_empty() { "-".to_owned() } else { words.join(", ") };
+        let asks = if now.awaits_ruling { "?" } else { "" };
+        vec![
+            format!("{}{asks}", now.state.name()),
+            joined(now.flags.names().collect()),
+            format!("{}+{}", now.received, now.pending),
+            joined(events(before, now).into_iter().map(EventKind::name).collect()),
+        ]
+    }
+
+    fn shown(&self, before: &Assessment) -> Vec<Shown> {
+        let moved = (before.state != self.now.state).then_some(Shown::Transition(before.state, self.now.state));
+        let flags = self.now.flags.names().map(Shown::Flag);
+        moved.into_iter().chain(flags).chain(events(before, &self.now).into_iter().map(Shown::Event)).collect()
+    }
+}

@@ -1,0 +1,78 @@
+//! Where the scan of a chain begins, the first time.
+//!
+//! At the newest final block, as long as nobody can have paid before it. Invoices that were made while no node answered can
+//! have been paid already: then the scan begins before the oldest of them. Only decides; the scanner stores the decision.
+
+use core::time::Duration;
+
+use xthonpay_domain::block::{BlockNumber, BlockRef};
+use xthonpay_domain::invoice::{EXPIRES_IN_MAX, Invoice};
+use xthonpay_domain::text::ChainName;
+use xthonpay_domain::time::Timestamp;
+
+use crate::port::chain::{ChainError, ChainSource};
+use crate::port::store::{READ_LIMIT_MAX, Store};
+use crate::scanning::changes::ScanError;
+
+/// How far the host's clock, which dates invoices, may be ahead of the chain's. A clock that is off by more refuses every
+/// signed request long before.
+const CLOCK_MARGIN: Duration = Duration::from_secs(600);
+
+/// The block after which the scan begins.
+pub(super) async fn first_block(
+    source: &dyn ChainSource,
+    store: &dyn Store,
+    chain: &ChainName,
+) -> Result<BlockRef, ScanError> {
+    // Asked first: what is paid to an invoice that is made after this answer lies in a later block.
+    let finalized = source.finalized().await?;
+    let end_of_time = Timestamp::from_millis(u64::MAX);
+    // Before the first scan no invoice of the chain has left `pending`, so these are all, or the first to expire.
+    let waiting = store.invoices_past_expiry(chain, end_of_time, READ_LIMIT_MAX).await?;
+    match oldest(&waiting) {
+        Some(made_at) => newest_before(source, finalized, earlier(made_at, CLOCK_MARGIN)).await,
+        None => Ok(finalized),
+    }
+}
+
+/// No invoice was made before this.
+fn oldest(waiting: &[Invoice]) -> Option<Timestamp> {
+    if waiting.len() < READ_LIMIT_MAX {
+        return waiting.iter().map(|invoice| invoice.created_at).min();
+    }
+    // There are more than were read. All of those expire later than the first, and none lives longer than the longest expiry.
+    waiting.first().map(|first| earlier(first.terms.expires_at, EXPIRES_IN_MAX))
+}
+
+fn earlier(time: Timestamp, by: Duration) -> Timestamp {
+    let millis = u64::try_from(by.as_millis()).unwrap_or(u64::MAX);
+    Timestamp::from_millis(time.as_millis().saturating_sub(millis))
+}
+
+/// The newest block at or below `top` whose time is before `time`, or the genesis block.
+async fn newest_before(source: &dyn ChainSource, top: BlockRef, time: Timestamp) -> Result<BlockRef, ScanError> {
+    // Down from the top in growing strides, then by halves: about twice the logarithm of the distance.
+    let (mut low, mut high) = (top, top.number);
+    let mut stride = 1_u64;
+    while low.time >= time && low.number.0 > 0 {
+        high = low.number;
+        low = block(source, BlockNumber(low.number.0.saturating_sub(stride))).await?;
+        stride = stride.saturating_mul(2);
+    }
+    while high.0.saturating_sub(low.number.0) > 1 {
+        let middle = block(source, BlockNumber(low.number.0.midpoint(high.0))).await?;
+        if middle.time < time {
+            low = middle;
+        } else {
+            high = middle.number;
+        }
+    }
+    Ok(low)
+}
+
+async fn block(source: &dyn ChainSource, number: BlockNumber) -> Result<BlockRef, ScanError> {
+    let missing = || ChainError::Unavailable {
+        reason: format!("block {number} is needed to begin before the oldest invoice, and the node does not have it"),
+    };
+    Ok(source.block(number).await?.ok_or_else(missing)?)
+}

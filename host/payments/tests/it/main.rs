@@ -1,0 +1,16 @@
+//! The use cases on doubles of their ports: a scripted chain, a store in memory whose commits fail on request, a clock that
+//! stands still.
+
+mod access;
+mod attempts;
+mod delivery;
+mod dispatch;
+mod doubles;
+mod invoicing;
+mod money_stories;
+mod routing;
+mod scan_faults;
+mod scanning;
+mod settlement;
+mod story;
+mod world;

@@ -1,0 +1,423 @@
+//! How the scanner follows a chain: where it begins, what it waits for, what it refuses to believe.
+
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+use xthonpay_domain::amount::Amount;
+use xthonpay_domain::block::BlockNumber;
+use xthonpay_domain::deposit::DepositState;
+use xthonpay_domain::event::EventKind;
+use xthonpay_domain::invoice::assessment::InvoiceState;
+use xthonpay_domain::time::Timestamp;
+use xthonpay_domain::transfer::BlockTransfers;
+use xthonpay_payments::port::chain::ChainError;
+use xthonpay_payments::port::clock::Clock as _;
+use xthonpay_payments::port::store::{Changeset, Store as _, UsedSignature, Write};
+use xthonpay_payments::scanning::changes::ScanError;
+use xthonpay_payments::scanning::scanner::Progress;
+use xthonpay_payments::scanning::status::Health;
+use xthonpay_payments::scanning::watch_set::WatchSet;
+use xthonpay_tests::memory_store::Fault;
+use xthonpay_tests::scripted_chain::{Question, no_answer};
+
+use crate::doubles::ScriptedRules;
+use crate::world::{World, chain_name, usdt};
+
+fn is_frozen(outcome: &Result<(), ScanError>) -> bool {
+    matches!(outcome, Err(ScanError::Frozen { .. }))
+}
+
+#[tokio::test]
+async fn begins_at_the_newest_final_block() {
+    let mut world = World::new(1);
+    world.chain.mine_empty(10);
+    let start = world.chain.finalise_below(4);
+    world.chain.mine_empty(2);
+    world.scan().await;
+    let tables = world.store.tables();
+    let cursor = &tables.cursors[&chain_name()];
+    assert_eq!((cursor.finalized, cursor.tip), (start, world.chain.tip()));
+    assert!(!tables.blocks.contains_key(&(chain_name(), BlockNumber(5))), "nothing below the start is read");
+}
+
+/// While no node answers, invoices are made all the same, and nothing keeps a payer from paying.
+#[tokio::test]
+async fn begins_before_the_oldest_invoice_that_was_made_while_no_node_answered() {
+    for before in [0, 1, 2, 7, 5_000] {
+        let mut world = World::new(1);
+        world.chain.mine_empty(before);
+        world.clock.set(world.chain.tip().time);
+        world.chain.fail_when(|_| Some(no_answer()));
+        let caller = world.principal(xthonpay_domain::access::SignatureScheme::Request).await;
+        assert!(world.try_scan().await.is_err());
+        let first = world.invoice(&caller, 100).await;
+        world.pass(Duration::from_secs(60));
+        world.pay(&[(first.address, 100)]);
+        let second = world.invoice(&caller, 50).await;
+        world.chain.mine_empty(20);
+        world.chain.finalise();
+        world.pay(&[(second.address, 50)]);
+        world.chain.recover();
+        world.finalise().await;
+        world.settle().await;
+        assert_eq!(world.available(caller.merchant()).await, Amount::from_units(150), "after {before} blocks");
+        let processed = world.store.tables().blocks.len();
+        assert!(processed < 1_500, "reads {processed} blocks to find two payments of the last minutes");
+    }
+}
+
+#[tokio::test]
+async fn waits_for_as_many_confirmations_as_the_terms_ask_for() {
+    let (mut world, caller) = World::started().await;
+    world.hooks.bind_rules([ScriptedRules::on_draft(|draft| {
+        let mut proposal = draft.proposed;
+        proposal.confirmations = 4;
+        Ok(xthonpay_payments::port::hooks::DraftRuling::Accept(proposal))
+    })]);
+    let invoice = world.invoice(&caller, 100).await;
+    world.pay(&[(invoice.address, 100)]);
+    for confirmations in 1..=3 {
+        world.finalise().await;
+        assert_eq!(world.available(caller.merchant()).await, Amount::ZERO, "{confirmations} confirmations");
+        world.chain.mine_empty(1);
+    }
+    world.finalise().await;
+    assert_eq!(world.available(caller.merchant()).await, Amount::from_units(100), "4 confirmations");
+}
+
+#[tokio::test]
+async fn credits_more_than_fits_into_one_transaction() {
+    let (mut world, caller) = World::started().await;
+    let invoice = world.invoice(&caller, 250).await;
+    world.pay(&vec![(invoice.address, 1); 250]);
+    world.pay(&[(invoice.address, 7)]);
+    world.finalise().await;
+    assert_eq!(world.available(caller.merchant()).await, Amount::from_units(257));
+    assert_eq!(world.store.tables().postings.len(), 251);
+    assert_eq!(world.store.tables().cursors[&chain_name()].finalized, world.chain.tip());
+}
+
+#[tokio::test]
+async fn tells_of_every_payment_once_and_in_order() {
+    use EventKind::{
+        InvoiceConfirming, InvoiceCreated, InvoicePaid, InvoicePaymentReverted, PaymentConfirmed, PaymentDetected,
+        PaymentReorged,
+    };
+    let (mut world, caller) = World::started().await;
+    let invoice = world.invoice(&caller, 100).await;
+    world.pay(&[(invoice.address, 100)]);
+    world.scan().await;
+    world.restart();
+    world.scan().await;
+    let taken = world.chain.fork(1);
+    world.chain.mine_empty(2);
+    world.scan().await;
+    world.chain.mine(&taken[0].transfers);
+    world.finalise().await;
+    world.settle().await;
+    world.finalise().await;
+    world.settle().await;
+    let told = [
+        InvoiceCreated,
+        PaymentDetected,
+        InvoiceConfirming,
+        PaymentReorged,
+        InvoicePaymentReverted,
+        PaymentDetected,
+        InvoiceConfirming,
+        PaymentConfirmed,
+        InvoicePaid,
+    ];
+    assert_eq!(world.events_of(&invoice.id), told);
+    let sequences: Vec<u64> = world.store.tables().events.iter().map(|event| event.sequence).collect();
+    assert_eq!(sequences, (1..=9).collect::<Vec<u64>>());
+}
+
+#[tokio::test]
+async fn freezes_when_a_final_block_leaves_the_chain() {
+    for (depth, mined) in [(1, 2), (3, 5), (3, 4)] {
+        let (mut world, caller) = World::started().await;
+        let invoice = world.invoice(&caller, 100).await;
+        world.pay(&[(invoice.address, 100)]);
+        world.chain.mine_empty(2);
+        world.finalise().await;
+        world.chain.fork(depth);
+        world.chain.mine_empty(mined);
+        let outcome = world.try_scan().await;
+        assert!(is_frozen(&outcome), "{depth} {mined}: {outcome:?}");
+        assert!(matches!(world.status().health, Health::Frozen { .. }));
+        // A restart alone does not thaw it, and what was credited stays credited until a person decides.
+        world.restart();
+        assert!(is_frozen(&world.try_scan().await));
+        assert_eq!(world.available(caller.merchant()).await, Amount::from_units(100));
+    }
+}
+
+/// The other chain need not be longer than ours: what it calls final is enough.
+#[tokio::test]
+async fn freezes_when_the_node_calls_another_block_final() {
+    for mined in [1, 2, 3] {
+        let (mut world, caller) = World::started().await;
+        let invoice = world.invoice(&caller, 100).await;
+        world.pay(&[(invoice.address, 100)]);
+        world.chain.mine_empty(2);
+        world.finalise().await;
+        world.chain.fork(3);
+        world.chain.mine_empty(mined);
+        world.restart();
+        let outcome = world.try_scan().await;
+        assert!(is_frozen(&outcome), "{mined} blocks: {outcome:?}");
+    }
+}
+
+#[tokio::test]
+async fn run_ends_when_it_freezes() {
+    let (mut world, _) = World::started().await;
+    world.chain.mine_empty(3);
+    world.finalise().await;
+    world.chain.fork(2);
+    world.chain.mine_empty(4);
+    let status = world.scanner.status.clone();
+    world.scanner.run(CancellationToken::new()).await;
+    assert!(matches!(status.get().health, Health::Frozen { .. }));
+}
+
+#[tokio::test]
+async fn waits_for_blocks_that_the_node_announces_and_does_not_have() {
+    let (mut world, caller) = World::started().await;
+    let invoice = world.invoice(&caller, 100).await;
+    world.chain.announce(Some(50));
+    world.chain.mine_empty(1);
+    world.scan().await;
+    assert_eq!(world.status().cursor.expect("processed").tip, world.chain.tip());
+    assert_eq!(world.status().lag_blocks(), Some(49));
+    world.pay(&[(invoice.address, 100)]);
+    world.chain.announce(None);
+    world.finalise().await;
+    assert_eq!(world.available(caller.merchant()).await, Amount::from_units(100));
+}
+
+#[tokio::test]
+async fn does_not_go_back_when_the_announced_head_does() {
+    let (mut world, _) = World::started().await;
+    let tip = world.chain.mine_empty(5);
+    world.scan().await;
+    world.chain.announce(Some(2));
+    world.scan().await;
+    assert_eq!(world.status().cursor.expect("processed").tip, tip);
+}
+
+/// Two nodes behind one address: the next block does not link to a block that the node still has.
+#[tokio::test]
+async fn concludes_nothing_from_answers_that_contradict_each_other() {
+    let (mut world, caller) = World::started().await;
+    let invoice = world.invoice(&caller, 100).await;
+    world.pay(&[(invoice.address, 100)]);
+    world.scan().await;
+    let before = world.store.tables().cursors[&chain_name()].clone();
+    let mut next = world.chain.mine_empty(1);
+    next.parent = before.finalized.hash;
+    world.chain.lie_about(next.number, BlockTransfers { block: next, transfers: Vec::new() });
+    let outcome = world.try_scan().await;
+    assert!(matches!(outcome, Err(ScanError::Chain(ChainError::Inconsistent { .. }))), "{outcome:?}");
+    assert_eq!(world.store.tables().cursors[&chain_name()], before, "nothing is stored");
+    assert!(matches!(world.status().health, Health::Failing { .. }));
+    world.chain.be_honest();
+    world.finalise().await;
+    assert_eq!(world.available(caller.merchant()).await, Amount::from_units(100));
+    assert_eq!(world.status().health, Health::Running);
+}
+
+#[tokio::test]
+async fn a_block_that_names_one_transfer_twice_is_not_believed() {
+    let (mut world, caller) = World::started().await;
+    let invoice = world.invoice(&caller, 100).await;
+    let transfer = world.chain.payment(&usdt(), invoice.address, 100);
+    let honest = world.chain.mine(&[transfer.clone()]);
+    world.chain.lie_about(honest.number, BlockTransfers { block: honest, transfers: vec![transfer.clone(), transfer] });
+    let outcome = world.try_scan().await;
+    assert!(matches!(outcome, Err(ScanError::Chain(ChainError::Inconsistent { .. }))), "{outcome:?}");
+    world.chain.be_honest();
+    world.finalise().await;
+    assert_eq!(world.available(caller.merchant()).await, Amount::from_units(100));
+}
+
+/// Sources leave such transfers out. One that slips through must not stop the chain for everybody.
+#[tokio::test]
+async fn transfers_of_nothing_change_nothing() {
+    let (mut world, caller) = World::started().await;
+    let invoice = world.invoice(&caller, 100).await;
+    world.pay(&[(invoice.address, 0), (invoice.address, 100), (invoice.address, 0)]);
+    world.finalise().await;
+    assert_eq!(world.deposits(&invoice).await.len(), 1);
+    assert_eq!(world.available(caller.merchant()).await, Amount::from_units(100));
+}
+
+#[tokio::test]
+async fn reports_failing_for_as_long_as_it_fails() {
+    let (mut world, _) = World::started().await;
+    world.chain.mine_empty(1);
+    let status = world.scanner.status.clone();
+    // The head is answered; the block is not.
+    world.chain.fail_when(move |question| {
+        assert_ne!(status.get().head, None);
+        let asked_before = matches!(status.get().health, Health::Failing { .. });
+        assert!(asked_before || status.get().health == Health::Running);
+        matches!(question, Question::Transfers(_)).then(no_answer)
+    });
+    assert!(world.try_scan().await.is_err());
+    let status = world.scanner.status.clone();
+    world.chain.fail_when(move |question| {
+        assert!(matches!(status.get().health, Health::Failing { .. }), "{:?} at {question:?}", status.get().health);
+        matches!(question, Question::Transfers(_)).then(no_answer)
+    });
+    assert!(world.try_scan().await.is_err());
+}
+
+/// The caller can go away while the record is written, and find the invoice in a list afterwards.
+#[tokio::test]
+async fn finds_payments_to_an_invoice_whose_caller_went_away() {
+    let (mut world, caller) = World::started().await;
+    world.store.faults.next([Some(Fault::StoredAndSilent)]);
+    let creation = world.invoicing.create(&caller, world.new_invoice(100));
+    assert!(tokio::time::timeout(Duration::from_millis(20), creation).await.is_err(), "the caller went away");
+    let listed = world.invoicing.list(caller.merchant(), &Default::default(), 10).await.expect("the store answers");
+    world.pay(&[(listed[0].address, 100)]);
+    world.finalise().await;
+    world.settle().await;
+    assert_eq!(world.stored(&listed[0]).await.assessment.state, InvoiceState::Paid);
+    assert_eq!(world.available(caller.merchant()).await, Amount::from_units(100));
+}
+
+/// Whoever knows the derivation path can pay to an address that was never given out.
+#[tokio::test]
+async fn a_transfer_to_an_address_without_a_record_does_not_stop_the_chain() {
+    let (mut world, caller) = World::started().await;
+    world.store.faults.next([Some(Fault::NothingStored)]);
+    let known = world.watch.len();
+    let refused = world.make(&caller, world.new_invoice(100)).await;
+    assert!(refused.is_err());
+    assert_eq!(world.watch.len(), known.saturating_add(1));
+    let invoice = world.invoice(&caller, 100).await;
+    let never_given = {
+        let index = world.store.tables().addresses[&invoice.address].index.checked_sub(1).expect("not the first");
+        let account = world.store.tables().merchants[caller.merchant()].account;
+        use xthonpay_payments::port::signer::AddressSource as _;
+        crate::doubles::PathAddresses.derive(account, index).expect("in range")
+    };
+    assert!(world.watch.contains(&never_given));
+    world.pay(&[(never_given, 1), (invoice.address, 100)]);
+    world.finalise().await;
+    assert_eq!(world.available(caller.merchant()).await, Amount::from_units(100));
+}
+
+#[tokio::test]
+async fn a_restart_watches_every_address_again() {
+    let (world, caller) = World::started().await;
+    for _ in 0..7 {
+        world.invoice(&caller, 1).await;
+    }
+    let watch = WatchSet::default();
+    watch.load(world.store.as_ref()).await.expect("the store answers");
+    assert_eq!(watch.len(), world.store.tables().addresses.len());
+    assert!(world.store.tables().addresses.keys().all(|address| watch.contains(address)));
+}
+
+#[tokio::test]
+async fn forgets_old_blocks_and_used_signatures_to_the_last_row() {
+    let (mut world, caller) = World::started().await;
+    for number in 0..500_u32 {
+        let used = UsedSignature {
+            key: caller.key.id.clone(),
+            signature: format!("{number:064x}"),
+            expires_at: world.clock.now(),
+        };
+        world.store.commit(Changeset::new().with(Write::UseSignature(used))).await.expect("not used before");
+    }
+    world.clock.advance(Duration::from_secs(1));
+    world.chain.mine_empty(200);
+    for _ in 0..400 {
+        if world.scanner.step(&mut world.memory).await.expect("nothing goes wrong") == Progress::Idle {
+            tokio::task::yield_now().await;
+        }
+    }
+    assert_eq!(world.store.tables().signatures.len(), 0);
+    world.chain.mine_empty(2_400);
+    world.finalise().await;
+    world.chain.mine_empty(200);
+    world.scan().await;
+    for _ in 0..400 {
+        world.scanner.step(&mut world.memory).await.expect("nothing goes wrong");
+    }
+    let lowest = world.store.tables().blocks.keys().map(|(_, number)| number.0).min();
+    assert_eq!(lowest, Some(600), "2 000 blocks below the final one are kept");
+}
+
+#[tokio::test]
+async fn a_fork_deeper_than_the_remembered_blocks_freezes() {
+    let (mut world, _) = World::started().await;
+    world.chain.mine_empty(10);
+    world.scan().await;
+    world.store.tamper(|tables| tables.blocks.retain(|(_, number), _| number.0 > 7));
+    world.chain.fork(5);
+    world.chain.mine_empty(7);
+    assert!(is_frozen(&world.try_scan().await));
+}
+
+#[tokio::test]
+async fn run_recovers_by_itself_and_stops_when_told() {
+    let (mut world, caller) = World::started().await;
+    let invoice = world.invoice(&caller, 100).await;
+    world.pay(&[(invoice.address, 100)]);
+    world.chain.finalise();
+    world.restart();
+    let mut failures = 2;
+    world.chain.fail_when(move |question| {
+        let fails = matches!(question, Question::Transfers(_)) && failures > 0;
+        failures -= i32::from(fails);
+        fails.then(no_answer)
+    });
+    let stop = CancellationToken::new();
+    let status = world.scanner.status.clone();
+    let run = tokio::spawn(world.scanner.run(stop.clone()));
+    let tip = world.chain.tip();
+    let caught_up = async {
+        while status.get().cursor.is_none_or(|cursor| cursor.finalized != tip) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), caught_up).await.expect("catches up after the failures");
+    stop.cancel();
+    run.await.expect("ends in order");
+    assert_eq!(world.store.tables().postings.len(), 1);
+}
+
+#[tokio::test]
+async fn the_mark_of_finality_never_moves_back() {
+    let (mut world, _) = World::started().await;
+    world.chain.mine_empty(10);
+    world.finalise().await;
+    let reached = world.chain.tip();
+    // A node that lags calls an older block final.
+    world.chain.call_final(Some(world.chain.blocks()[4].block));
+    world.chain.mine_empty(1);
+    world.restart();
+    world.scan().await;
+    assert_eq!(world.store.tables().cursors[&chain_name()].finalized, reached);
+}
+
+#[tokio::test]
+async fn an_orphaned_deposit_is_not_credited_by_later_finality() {
+    let (mut world, caller) = World::started().await;
+    let invoice = world.invoice(&caller, 100).await;
+    world.pay(&[(invoice.address, 100)]);
+    world.scan().await;
+    world.chain.fork(1);
+    world.chain.mine_empty(2);
+    world.finalise().await;
+    let deposits = world.deposits(&invoice).await;
+    assert_eq!(deposits.iter().map(|deposit| deposit.state).collect::<Vec<_>>(), [DepositState::Orphaned]);
+    assert_eq!(world.available(caller.merchant()).await, Amount::ZERO);
+    assert_eq!(world.stored(&invoice).await.assessment.state, InvoiceState::Pending);
+    assert!(world.status().at > Timestamp::EPOCH);
+}

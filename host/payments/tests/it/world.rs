@@ -1,0 +1,310 @@
+//! A deployment on doubles: one chain with two assets, a merchant with a key, and every use case wired as the host does it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use xthonpay_domain::access::{Mode, Scope, SignatureScheme};
+use xthonpay_domain::address::Address;
+use xthonpay_domain::amount::{Amount, Decimals};
+use xthonpay_domain::asset::{Asset, AssetId, AssetKind};
+use xthonpay_domain::deposit::Deposit;
+use xthonpay_domain::event::EventKind;
+use xthonpay_domain::id::{InvoiceId, MerchantId};
+use xthonpay_domain::invoice::Invoice;
+use xthonpay_domain::ledger::Balance;
+use xthonpay_domain::text::ChainName;
+use xthonpay_domain::time::Timestamp;
+use xthonpay_payments::access::Principal;
+use xthonpay_payments::catalog::{Catalog, ChainTerms};
+use xthonpay_payments::delivery::dispatch::Courier;
+use xthonpay_payments::delivery::routing::Routing;
+use xthonpay_payments::delivery::schedule::Schedule;
+use xthonpay_payments::invoicing::address_indices::AddressIndices;
+use xthonpay_payments::invoicing::{Created, Invoicing, InvoicingError, NewInvoice};
+use xthonpay_payments::merchants::{KeyRequest, Merchants, NewKey, NewMerchant};
+use xthonpay_payments::port::clock::Clock as _;
+use xthonpay_payments::port::store::Store as _;
+use xthonpay_payments::scanning::changes::{Books, ScanError};
+use xthonpay_payments::scanning::scanner::{Memory, Progress, Scanner};
+use xthonpay_payments::scanning::status::{ChainStatus, SharedStatus};
+use xthonpay_payments::scanning::watch_set::WatchSet;
+use xthonpay_payments::settlement::{Questions, Settlement};
+use xthonpay_payments::wake::Wakeups;
+use xthonpay_tests::manual_clock::ManualClock;
+use xthonpay_tests::memory_store::MemoryStore;
+use xthonpay_tests::scripted_chain::ScriptedChain;
+use xthonpay_tests::seeded_random::SeededRandom;
+
+use crate::doubles::{PathAddresses, PlainVault, ScriptedHooks, ScriptedReceivers};
+
+/// When every test begins, by the clock and by the chain.
+pub(crate) const BEGINNING: Timestamp = Timestamp::from_secs(1_700_000_000);
+
+/// Steps of a scanner that are made before a test gives up on its coming to rest.
+const STEPS_MAX: usize = 10_000;
+
+/// Nobody's address.
+pub(crate) const STRANGER: Address = Address::new([0x77; 20]);
+
+pub(crate) struct World {
+    pub(crate) store: Arc<MemoryStore>,
+    pub(crate) chain: Arc<ScriptedChain>,
+    pub(crate) clock: Arc<ManualClock>,
+    pub(crate) catalog: Arc<Catalog>,
+    pub(crate) watch: Arc<WatchSet>,
+    pub(crate) hooks: Arc<ScriptedHooks>,
+    pub(crate) receivers: Arc<ScriptedReceivers>,
+    pub(crate) random: Arc<SeededRandom>,
+    pub(crate) wakeups: Wakeups,
+    pub(crate) merchants: Merchants,
+    pub(crate) invoicing: Invoicing,
+    pub(crate) scanner: Scanner,
+    pub(crate) settlement: Settlement,
+    pub(crate) questions: Questions,
+    pub(crate) memory: Memory,
+}
+
+pub(crate) fn chain_name() -> ChainName {
+    "bsc".parse().expect("well formed")
+}
+
+pub(crate) fn usdt() -> AssetId {
+    "bsc:USDT".parse().expect("well formed")
+}
+
+pub(crate) fn bnb() -> AssetId {
+    "bsc:BNB".parse().expect("well formed")
+}
+
+/// The assets without decimals, so that a test's numbers are base units.
+fn catalog() -> Catalog {
+    let decimals = Decimals::new(0).expect("in range");
+    let token = AssetKind::Token { contract: Address::new([0x55; 20]) };
+    let assets = [(usdt(), token), (bnb(), AssetKind::Native)];
+    let assets = assets.into_iter().map(|(id, kind)| Asset { id, kind, decimals }).collect();
+    Catalog::new(BTreeMap::from([(chain_name(), ChainTerms { min_confirmations: 1 })]), assets)
+}
+
+impl World {
+    pub(crate) fn new(seed: u64) -> Self {
+        let store = Arc::new(MemoryStore::default());
+        let chain = Arc::new(ScriptedChain::new(chain_name(), BEGINNING));
+        let clock = Arc::new(ManualClock::starting_at(BEGINNING));
+        let catalog = Arc::new(catalog());
+        let watch = Arc::new(WatchSet::default());
+        let hooks = Arc::new(ScriptedHooks::default());
+        let receivers = Arc::new(ScriptedReceivers::default());
+        let random = Arc::new(SeededRandom::new(seed));
+        let wakeups = Wakeups::default();
+        let status = SharedStatus::new(chain_name());
+        let addresses = Arc::new(PathAddresses);
+        let merchants = Merchants {
+            store: store.clone(),
+            vault: Arc::new(PlainVault),
+            addresses: addresses.clone(),
+            watch: watch.clone(),
+            clock: clock.clone(),
+            random: random.clone(),
+        };
+        let invoicing = Invoicing {
+            store: store.clone(),
+            catalog: catalog.clone(),
+            hooks: hooks.clone(),
+            transport: receivers.clone(),
+            indices: Arc::new(AddressIndices::new(store.clone(), addresses)),
+            watch: watch.clone(),
+            clock: clock.clone(),
+            random: random.clone(),
+            wakeups: wakeups.clone(),
+        };
+        let books = Books {
+            chain: chain_name(),
+            store: store.clone(),
+            catalog: catalog.clone(),
+            watch: watch.clone(),
+            clock: clock.clone(),
+        };
+        let scanner = Scanner {
+            source: chain.clone(),
+            books,
+            status: status.clone(),
+            wakeups: wakeups.clone(),
+            poll_interval: Duration::from_millis(5),
+        };
+        let settlement = Settlement {
+            store: store.clone(),
+            catalog: catalog.clone(),
+            hooks: hooks.clone(),
+            clock: clock.clone(),
+            chains: vec![status],
+            wakeups: wakeups.clone(),
+        };
+        Self {
+            store,
+            chain,
+            clock,
+            catalog,
+            watch,
+            hooks,
+            receivers,
+            random,
+            wakeups,
+            merchants,
+            invoicing,
+            scanner,
+            settlement,
+            questions: Questions::default(),
+            memory: Memory::default(),
+        }
+    }
+
+    /// A world whose scanner has begun, and a merchant in it.
+    pub(crate) async fn started() -> (Self, Principal) {
+        let mut world = Self::new(1);
+        world.scan().await;
+        let principal = world.principal(SignatureScheme::Request).await;
+        (world, principal)
+    }
+
+    pub(crate) async fn merchant(&self) -> NewMerchant {
+        self.merchants.create("shop".parse().expect("a label")).await.expect("the store takes it")
+    }
+
+    pub(crate) async fn key(&self, merchant: &MerchantId, scheme: SignatureScheme) -> NewKey {
+        let request = KeyRequest {
+            merchant: merchant.clone(),
+            label: "till".parse().expect("a label"),
+            scopes: vec![Scope::Read, Scope::Write],
+            scheme,
+            mode: Mode::Live,
+            ip_list: Vec::new(),
+        };
+        self.merchants.create_key(request).await.expect("the store takes it")
+    }
+
+    /// A caller of a new merchant.
+    pub(crate) async fn principal(&self, scheme: SignatureScheme) -> Principal {
+        let merchant = self.merchant().await.merchant.id;
+        let key = self.key(&merchant, scheme).await.key;
+        Principal { key: Arc::new(key), used_signature: None }
+    }
+
+    pub(crate) fn new_invoice(&self, units: u128) -> NewInvoice {
+        NewInvoice {
+            asset: self.catalog.asset(&usdt()).expect("accepted").clone(),
+            due: Amount::from_units(units),
+            external_id: None,
+            customer: None,
+            metadata: Vec::new(),
+            callback_url: Some("https://shop.example/hook".parse().expect("a URL")),
+            expires_in_s: None,
+        }
+    }
+
+    /// A new invoice over `units` of USDT, payable for an hour.
+    pub(crate) async fn invoice(&self, caller: &Principal, units: u128) -> Invoice {
+        self.make(caller, self.new_invoice(units)).await.expect("the store takes it")
+    }
+
+    pub(crate) async fn make(&self, caller: &Principal, new: NewInvoice) -> Result<Invoice, InvoicingError> {
+        self.invoicing.create(caller, new).await.map(|(Created::New(invoice) | Created::Existing(invoice))| invoice)
+    }
+
+    /// Mines a block in which `units` of USDT are paid to each address.
+    pub(crate) fn pay(&self, payments: &[(Address, u128)]) {
+        let transfers: Vec<_> =
+            payments.iter().map(|(to, units)| self.chain.payment(&usdt(), *to, *units)).collect();
+        self.chain.mine(&transfers);
+    }
+
+    /// Lets the scanner work until it has nothing to do.
+    pub(crate) async fn scan(&mut self) {
+        self.try_scan().await.expect("nothing goes wrong");
+    }
+
+    /// The same until a step fails.
+    pub(crate) async fn try_scan(&mut self) -> Result<(), ScanError> {
+        for _ in 0..STEPS_MAX {
+            if self.scanner.step(&mut self.memory).await? == Progress::Idle {
+                return Ok(());
+            }
+        }
+        unreachable!("the scanner does not come to rest");
+    }
+
+    /// Forgets what the scanner has in memory, as a restart does.
+    pub(crate) fn restart(&mut self) {
+        self.memory = Memory::default();
+        self.questions = Questions::default();
+    }
+
+    /// Makes everything final and lets the scanner notice. A restart stands in for the second that it waits otherwise.
+    pub(crate) async fn finalise(&mut self) {
+        self.chain.finalise();
+        self.restart();
+        self.scan().await;
+    }
+
+    /// Rules and expires once.
+    pub(crate) async fn settle(&self) {
+        self.settlement.rule_all(&self.questions).await.expect("the store answers");
+        self.settlement.expire_all().await.expect("the store answers");
+    }
+
+    pub(crate) fn routing(&self) -> Routing {
+        Routing {
+            store: self.store.clone(),
+            hooks: self.hooks.clone(),
+            schedule: Schedule::standard(),
+            clock: self.clock.clone(),
+            wakeups: self.wakeups.clone(),
+        }
+    }
+
+    pub(crate) fn courier(&self) -> Courier {
+        Courier {
+            store: self.store.clone(),
+            vault: Arc::new(PlainVault),
+            transport: self.receivers.clone(),
+            schedule: Schedule::standard(),
+            clock: self.clock.clone(),
+            random: self.random.clone(),
+        }
+    }
+
+    pub(crate) fn status(&self) -> ChainStatus {
+        self.scanner.status.get()
+    }
+
+    pub(crate) async fn stored(&self, invoice: &Invoice) -> Invoice {
+        self.store.invoice(&invoice.id).await.expect("the store answers").expect("it was made")
+    }
+
+    pub(crate) async fn deposits(&self, invoice: &Invoice) -> Vec<Deposit> {
+        self.store.deposits_of_invoice(&invoice.id).await.expect("the store answers")
+    }
+
+    pub(crate) async fn balance(&self, merchant: &MerchantId, asset: &AssetId) -> Balance {
+        self.store.balance(merchant, asset).await.expect("the store answers").0
+    }
+
+    /// What a merchant can spend, in USDT.
+    pub(crate) async fn available(&self, merchant: &MerchantId) -> Amount {
+        self.balance(merchant, &usdt()).await.available
+    }
+
+    /// The kinds of an invoice's events, in the order of their sequence.
+    pub(crate) fn events_of(&self, id: &InvoiceId) -> Vec<EventKind> {
+        let mut events: Vec<_> =
+            self.store.tables().events.into_iter().filter(|event| event.invoice.as_ref() == Some(id)).collect();
+        events.sort_by_key(|event| event.sequence);
+        events.into_iter().map(|event| event.kind).collect()
+    }
+
+    /// Lets time pass by the clock and, with the next block, on the chain.
+    pub(crate) fn pass(&self, time: Duration) {
+        self.clock.advance(time);
+        self.chain.wait_until(self.clock.now());
+    }
+}

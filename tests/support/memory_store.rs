@@ -1,0 +1,246 @@
+//! The store port in memory: every expectation of every write holds or nothing is stored, and faults happen on request.
+//!
+//! Keeps nothing; made for tests of the use cases. What a test wants to know besides the port's reads is in [`Tables`].
+
+mod faults;
+mod tables;
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use async_trait::async_trait;
+use xthonpay_domain::access::KeyId;
+use xthonpay_domain::address::Address;
+use xthonpay_domain::asset::AssetId;
+use xthonpay_domain::block::{BlockNumber, BlockRef};
+use xthonpay_domain::deposit::{Deposit, DepositState};
+use xthonpay_domain::event::Event;
+use xthonpay_domain::id::{DeliveryId, DepositId, InvoiceId, MerchantId};
+use xthonpay_domain::invoice::Invoice;
+use xthonpay_domain::ledger::Balance;
+use xthonpay_domain::text::{ChainName, ExternalId};
+use xthonpay_domain::time::Timestamp;
+use xthonpay_payments::port::store::{
+    Changeset, CommitError, Counter, Cursor, Delivery, DeliveryState, InvoiceFilter, Key, Merchant, OwnAddress,
+    READ_LIMIT_MAX, Store, StoreError,
+};
+
+pub use faults::{Fault, Faults};
+pub use tables::Tables;
+
+/// Rows that one call of [`Store::forget`] removes at most: few, so that callers have to call again.
+const FORGOTTEN_AT_ONCE: usize = 50;
+
+/// A store in memory.
+#[derive(Default)]
+pub struct MemoryStore {
+    tables: Mutex<Tables>,
+    /// What goes wrong.
+    pub faults: Faults,
+}
+
+impl MemoryStore {
+    /// Everything that is stored, as it is now.
+    #[must_use]
+    pub fn tables(&self) -> Tables {
+        self.lock().clone()
+    }
+
+    /// Changes records behind the back of the port's rules.
+    pub fn tamper(&self, change: impl FnOnce(&mut Tables)) {
+        change(&mut self.lock());
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Tables> {
+        self.tables.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn read(&self) -> Result<MutexGuard<'_, Tables>, StoreError> {
+        self.faults.at_read()?;
+        Ok(self.lock())
+    }
+}
+
+/// The first records of a read, within the port's bound.
+fn page<'a, T: Clone + 'a>(records: impl IntoIterator<Item = &'a T>, limit: usize) -> Vec<T> {
+    records.into_iter().take(limit.min(READ_LIMIT_MAX)).cloned().collect()
+}
+
+#[async_trait]
+impl Store for MemoryStore {
+    async fn commit(&self, changes: Changeset) -> Result<(), CommitError> {
+        match self.faults.at_commit(&changes) {
+            None => self.lock().apply(&changes),
+            Some(Fault::NothingStored) => Err(faults::unavailable().into()),
+            Some(Fault::Stored) => {
+                self.lock().apply(&changes)?;
+                Err(faults::unavailable().into())
+            }
+            Some(Fault::StoredAndSilent) => {
+                self.lock().apply(&changes)?;
+                std::future::pending().await
+            }
+            Some(Fault::Refused) => Err(CommitError::Refused),
+        }
+    }
+
+    async fn take_numbers(&self, counter: &Counter, count: u32) -> Result<u32, StoreError> {
+        let mut tables = self.read()?;
+        let next = tables.counters.entry(counter.clone()).or_default();
+        let first = *next;
+        *next = next.saturating_add(count);
+        Ok(first)
+    }
+
+    async fn merchant(&self, id: &MerchantId) -> Result<Option<Merchant>, StoreError> {
+        Ok(self.read()?.merchants.get(id).cloned())
+    }
+
+    async fn key(&self, id: &KeyId) -> Result<Option<Key>, StoreError> {
+        Ok(self.read()?.keys.get(id).cloned())
+    }
+
+    async fn invoice(&self, id: &InvoiceId) -> Result<Option<Invoice>, StoreError> {
+        Ok(self.read()?.invoices.get(id).cloned())
+    }
+
+    async fn invoice_by_external_id(
+        &self,
+        merchant: &MerchantId,
+        external_id: &ExternalId,
+    ) -> Result<Option<Invoice>, StoreError> {
+        let tables = self.read()?;
+        let wanted =
+            |invoice: &&Invoice| invoice.merchant == *merchant && invoice.external_id.as_ref() == Some(external_id);
+        Ok(tables.invoices.values().find(wanted).cloned())
+    }
+
+    async fn invoices(
+        &self,
+        merchant: &MerchantId,
+        filter: &InvoiceFilter,
+        limit: usize,
+    ) -> Result<Vec<Invoice>, StoreError> {
+        let tables = self.read()?;
+        let wanted = |invoice: &&Invoice| {
+            let place = (invoice.created_at, invoice.id.clone());
+            invoice.merchant == *merchant
+                && filter.state.is_none_or(|state| invoice.assessment.state == state)
+                && filter.external_id.as_ref().is_none_or(|name| invoice.external_id.as_ref() == Some(name))
+                && filter.created_from.is_none_or(|from| invoice.created_at >= from)
+                && filter.created_to.is_none_or(|to| invoice.created_at <= to)
+                && filter.after.as_ref().is_none_or(|after| place < *after)
+        };
+        let mut found: Vec<&Invoice> = tables.invoices.values().filter(wanted).collect();
+        found.sort_by(|one, other| (other.created_at, &other.id).cmp(&(one.created_at, &one.id)));
+        Ok(page(found, limit))
+    }
+
+    async fn invoices_past_expiry(
+        &self,
+        chain: &ChainName,
+        time: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<Invoice>, StoreError> {
+        let tables = self.read()?;
+        let wanted = |invoice: &&Invoice| {
+            invoice.terms.asset.chain == *chain
+                && invoice.assessment.state.awaits_expiry()
+                && invoice.terms.expires_at < time
+        };
+        let mut found: Vec<&Invoice> = tables.invoices.values().filter(wanted).collect();
+        found.sort_by_key(|invoice| invoice.terms.expires_at);
+        Ok(page(found, limit))
+    }
+
+    async fn invoices_awaiting_ruling(
+        &self,
+        after: Option<&InvoiceId>,
+        limit: usize,
+    ) -> Result<Vec<Invoice>, StoreError> {
+        let tables = self.read()?;
+        let wanted =
+            |invoice: &&Invoice| invoice.assessment.awaits_ruling && after.is_none_or(|after| invoice.id > *after);
+        Ok(page(tables.invoices.values().filter(wanted), limit))
+    }
+
+    async fn deposit(&self, id: &DepositId) -> Result<Option<Deposit>, StoreError> {
+        Ok(self.read()?.deposits.get(id).cloned())
+    }
+
+    async fn deposits_of_invoice(&self, id: &InvoiceId) -> Result<Vec<Deposit>, StoreError> {
+        let tables = self.read()?;
+        Ok(tables.deposits.values().filter(|deposit| deposit.invoice.as_ref() == Some(id)).cloned().collect())
+    }
+
+    async fn seen_deposits(&self, chain: &ChainName) -> Result<Vec<Deposit>, StoreError> {
+        let tables = self.read()?;
+        let wanted = |deposit: &&Deposit| {
+            deposit.state == DepositState::Seen && deposit.transfer.identity.asset.chain == *chain
+        };
+        Ok(tables.deposits.values().filter(wanted).cloned().collect())
+    }
+
+    async fn balance(&self, merchant: &MerchantId, asset: &AssetId) -> Result<(Balance, u64), StoreError> {
+        Ok(self.read()?.balances.get(&(merchant.clone(), asset.clone())).copied().unwrap_or_default())
+    }
+
+    async fn addresses(&self, after: Option<Address>, limit: usize) -> Result<Vec<OwnAddress>, StoreError> {
+        let tables = self.read()?;
+        Ok(page(tables.addresses.values().filter(|own| after.is_none_or(|after| own.address > after)), limit))
+    }
+
+    async fn address(&self, address: &Address) -> Result<Option<OwnAddress>, StoreError> {
+        Ok(self.read()?.addresses.get(address).cloned())
+    }
+
+    async fn deposit_address(&self, merchant: &MerchantId) -> Result<Option<OwnAddress>, StoreError> {
+        let tables = self.read()?;
+        let wanted = |own: &&OwnAddress| own.merchant == *merchant && own.invoice.is_none();
+        Ok(tables.addresses.values().find(wanted).cloned())
+    }
+
+    async fn cursor(&self, chain: &ChainName) -> Result<Option<Cursor>, StoreError> {
+        Ok(self.read()?.cursors.get(chain).cloned())
+    }
+
+    async fn block(&self, chain: &ChainName, number: BlockNumber) -> Result<Option<BlockRef>, StoreError> {
+        Ok(self.read()?.blocks.get(&(chain.clone(), number)).copied())
+    }
+
+    async fn unrouted_events(&self, limit: usize) -> Result<Vec<Event>, StoreError> {
+        let tables = self.read()?;
+        Ok(page(tables.events.iter().filter(|event| !tables.routed.contains(&event.id)), limit))
+    }
+
+    async fn due_deliveries(
+        &self,
+        now: Timestamp,
+        after: Option<&(Timestamp, DeliveryId)>,
+        limit: usize,
+    ) -> Result<Vec<Delivery>, StoreError> {
+        let tables = self.read()?;
+        let place = |delivery: &Delivery| (delivery.next_at, delivery.id.clone());
+        let wanted = |delivery: &&Delivery| {
+            delivery.state == DeliveryState::Pending
+                && delivery.next_at <= now
+                && after.is_none_or(|after| place(delivery) > *after)
+        };
+        let mut found: Vec<&Delivery> = tables.deliveries.values().filter(wanted).collect();
+        found.sort_by_key(|delivery| place(delivery));
+        Ok(page(found, limit))
+    }
+
+    async fn next_delivery_at(&self) -> Result<Option<Timestamp>, StoreError> {
+        let tables = self.read()?;
+        let pending = tables.deliveries.values().filter(|delivery| delivery.state == DeliveryState::Pending);
+        Ok(pending.map(|delivery| delivery.next_at).min())
+    }
+
+    async fn forget(&self, now: Timestamp, chain: &ChainName, keep_from: BlockNumber) -> Result<usize, StoreError> {
+        Ok(self.read()?.forget(now, chain, keep_from, FORGOTTEN_AT_ONCE))
+    }
+
+    async fn probe(&self) -> Result<(), StoreError> {
+        self.read().map(|_| ())
+    }
+}

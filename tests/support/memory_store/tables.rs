@@ -1,0 +1,156 @@
+//! The records, and what each write expects of them.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use xthonpay_domain::access::KeyId;
+use xthonpay_domain::address::Address;
+use xthonpay_domain::asset::AssetId;
+use xthonpay_domain::block::{BlockNumber, BlockRef};
+use xthonpay_domain::deposit::Deposit;
+use xthonpay_domain::event::Event;
+use xthonpay_domain::id::{DeliveryId, DepositId, EventId, InvoiceId, MerchantId, PostingId};
+use xthonpay_domain::invoice::Invoice;
+use xthonpay_domain::ledger::{Balance, Posting};
+use xthonpay_domain::text::ChainName;
+use xthonpay_domain::time::Timestamp;
+use xthonpay_payments::port::store::{
+    Changeset, CommitError, Counter, Cursor, Delivery, Key, Merchant, OwnAddress, UsedSignature, Write,
+};
+
+/// Every record by its id.
+#[derive(Clone, Debug, Default)]
+pub struct Tables {
+    /// Merchants.
+    pub merchants: BTreeMap<MerchantId, Merchant>,
+    /// Keys, revoked or not.
+    pub keys: BTreeMap<KeyId, Key>,
+    /// Addresses of ours.
+    pub addresses: BTreeMap<Address, OwnAddress>,
+    /// Invoices.
+    pub invoices: BTreeMap<InvoiceId, Invoice>,
+    /// Deposits.
+    pub deposits: BTreeMap<DepositId, Deposit>,
+    /// Postings.
+    pub postings: BTreeMap<PostingId, Posting>,
+    /// Balances with their revisions.
+    pub balances: BTreeMap<(MerchantId, AssetId), (Balance, u64)>,
+    /// Events in the order in which they were stored.
+    pub events: Vec<Event>,
+    /// Events that have all their deliveries.
+    pub routed: BTreeSet<EventId>,
+    /// Deliveries.
+    pub deliveries: BTreeMap<DeliveryId, Delivery>,
+    /// Processed blocks that are remembered.
+    pub blocks: BTreeMap<(ChainName, BlockNumber), BlockRef>,
+    /// How far chains are processed.
+    pub cursors: BTreeMap<ChainName, Cursor>,
+    /// Signatures that are used up.
+    pub signatures: BTreeMap<(KeyId, String), UsedSignature>,
+    /// The next number of each counter.
+    pub counters: HashMap<Counter, u32>,
+}
+
+/// A write whose expectation does not hold.
+struct Refused;
+
+/// Whether an expectation holds.
+fn expect(holds: bool) -> Result<(), Refused> {
+    if holds { Ok(()) } else { Err(Refused) }
+}
+
+fn create<K: Ord, V>(table: &mut BTreeMap<K, V>, key: K, value: V) -> Result<(), Refused> {
+    expect(table.insert(key, value).is_none())
+}
+
+impl Tables {
+    /// Stores everything or nothing.
+    pub(super) fn apply(&mut self, changes: &Changeset) -> Result<(), CommitError> {
+        if changes.writes.is_empty() {
+            return Err(CommitError::Refused);
+        }
+        let mut next = self.clone();
+        changes.writes.iter().try_for_each(|write| next.write(write)).map_err(|Refused| CommitError::Refused)?;
+        *self = next;
+        Ok(())
+    }
+
+    fn write(&mut self, write: &Write) -> Result<(), Refused> {
+        match write {
+            Write::CreateMerchant(merchant) => {
+                expect(self.merchants.values().all(|known| known.account != merchant.account))?;
+                create(&mut self.merchants, merchant.id.clone(), merchant.clone())
+            }
+            Write::CreateKey(key) => create(&mut self.keys, key.id.clone(), key.clone()),
+            Write::CreateAddress(own) => create(&mut self.addresses, own.address, own.clone()),
+            Write::CreateInvoice(invoice) => self.create_invoice(invoice),
+            Write::UpdateInvoice(invoice) => {
+                let stored = self.invoices.insert(invoice.id.clone(), Invoice::clone(invoice)).ok_or(Refused)?;
+                expect(stored.revision.checked_add(1) == Some(invoice.revision))
+            }
+            Write::CreateDeposit(deposit) => create(&mut self.deposits, deposit.id.clone(), deposit.clone()),
+            Write::UpdateDeposit { before, after } => {
+                expect(before.id == after.id)?;
+                let stored = self.deposits.insert(after.id.clone(), Deposit::clone(after));
+                expect(stored.as_ref() == Some(before.as_ref()))
+            }
+            Write::Post(posting) => create(&mut self.postings, posting.id().clone(), posting.clone()),
+            Write::SetBalance { merchant, asset, balance, from_revision } => {
+                let next = (*balance, from_revision.checked_add(1).ok_or(Refused)?);
+                let stored = self.balances.insert((merchant.clone(), asset.clone()), next);
+                expect(stored.map_or(0, |(_, revision)| revision) == *from_revision)
+            }
+            Write::CreateEvent(event) => {
+                expect(self.events.iter().all(|known| known.id != event.id))?;
+                self.events.push(event.clone());
+                Ok(())
+            }
+            Write::MarkRouted(id) => {
+                expect(self.events.iter().any(|event| event.id == *id))?;
+                self.routed.insert(id.clone());
+                Ok(())
+            }
+            Write::CreateDelivery(delivery) => {
+                create(&mut self.deliveries, delivery.id.clone(), Delivery::clone(delivery))
+            }
+            Write::UpdateDelivery(delivery) => {
+                let stored = self.deliveries.insert(delivery.id.clone(), Delivery::clone(delivery)).ok_or(Refused)?;
+                expect(stored.revision.checked_add(1) == Some(delivery.revision))
+            }
+            Write::PutBlock { chain, block } => {
+                self.blocks.insert((chain.clone(), block.number), *block);
+                Ok(())
+            }
+            Write::SetCursor(cursor) => {
+                let stored = self.cursors.insert(cursor.chain.clone(), cursor.clone());
+                expect(stored.map_or(0, |stored| stored.revision).checked_add(1) == Some(cursor.revision))
+            }
+            Write::UseSignature(used) => {
+                create(&mut self.signatures, (used.key.clone(), used.signature.clone()), used.clone())
+            }
+        }
+    }
+
+    fn create_invoice(&mut self, invoice: &Invoice) -> Result<(), Refused> {
+        let same_name = |known: &Invoice| {
+            known.merchant == invoice.merchant && known.external_id.is_some() && known.external_id == invoice.external_id
+        };
+        expect(!self.invoices.values().any(same_name))?;
+        create(&mut self.invoices, invoice.id.clone(), invoice.clone())
+    }
+
+    /// Removes at most `limit` rows that are no longer needed; returns how many.
+    pub(super) fn forget(&mut self, now: Timestamp, chain: &ChainName, keep_from: BlockNumber, limit: usize) -> usize {
+        let old_signatures = self.signatures.iter().filter(|(_, used)| used.expires_at < now);
+        let old_signatures: Vec<_> = old_signatures.map(|(key, _)| key.clone()).take(limit).collect();
+        let room = limit.saturating_sub(old_signatures.len());
+        let old_blocks = self.blocks.keys().filter(|(of, number)| of == chain && *number < keep_from);
+        let old_blocks: Vec<_> = old_blocks.take(room).cloned().collect();
+        old_signatures.iter().for_each(|key| {
+            self.signatures.remove(key);
+        });
+        old_blocks.iter().for_each(|key| {
+            self.blocks.remove(key);
+        });
+        old_signatures.len().saturating_add(old_blocks.len())
+    }
+}
