@@ -1,0 +1,132 @@
+//! The connection to the engine: the only place that calls the SDK.
+//!
+//! Knows whether the store is open, closed or no longer to be trusted, and bounds how long a server may take. Does not know
+//! what a statement means.
+
+use core::time::Duration;
+use std::sync::OnceLock;
+
+use surrealdb::engine::any::Any;
+use surrealdb::types::{RecordId, SurrealValue, Value, Variables};
+use surrealdb::{IndexedResults, Surreal};
+use thiserror::Error;
+use tokio::sync::RwLock;
+use tokio::time::timeout;
+use xthonpay_payments::port::store::StoreError;
+
+use crate::directory::HeldDirectory;
+
+/// How long a server may take for one answer. Far above the slowest statement; what takes longer is a lost connection.
+/// An engine in this process has no such limit: giving up on it would not stop it.
+const SERVER_ANSWER_MAX: Duration = Duration::from_secs(15);
+
+/// What becomes of the data when a process or machine dies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Keeper {
+    /// An engine in this process, on disk.
+    Directory,
+    /// Someone else's process.
+    Server,
+    /// Nobody.
+    Memory,
+}
+
+/// A question that got no answer.
+#[derive(Debug, Error)]
+pub(crate) enum AskError {
+    /// It was not asked.
+    #[error("{0}")]
+    NotAsked(String),
+    /// It was asked, and what became of it is not known.
+    #[error("{0}")]
+    NoAnswer(String),
+}
+
+impl From<AskError> for StoreError {
+    fn from(error: AskError) -> Self {
+        Self::Unavailable { reason: error.to_string() }
+    }
+}
+
+/// An engine that is open, and what must outlive it. Fields are dropped in this order.
+pub(crate) struct Live {
+    /// The SDK's handle; the engine closes when it is dropped.
+    pub(crate) db: Surreal<Any>,
+    /// The directory of an embedded engine.
+    pub(crate) directory: Option<HeldDirectory>,
+}
+
+/// The connection.
+pub(crate) struct Connection {
+    live: RwLock<Option<Live>>,
+    keeper: Keeper,
+    /// Why nothing read or written from now on can be relied on.
+    distrusted: OnceLock<String>,
+}
+
+impl Connection {
+    /// A connection through an open engine.
+    pub(crate) fn new(live: Live, keeper: Keeper) -> Self {
+        Self { live: RwLock::new(Some(live)), keeper, distrusted: OnceLock::new() }
+    }
+
+    /// Who keeps the data.
+    pub(crate) fn keeper(&self) -> Keeper {
+        self.keeper
+    }
+
+    /// Refuses every further read and write of this process. The first reason stays.
+    pub(crate) fn distrust(&self, reason: &str) {
+        tracing::error!(reason, "the store refuses to go on; restart the host");
+        // A second reason adds nothing.
+        let _ = self.distrusted.set(reason.to_owned());
+    }
+
+    /// Runs statements. Each has its own result, which the caller must look at: an answer does not mean that any succeeded.
+    pub(crate) async fn ask(&self, text: &str, variables: Variables) -> Result<IndexedResults, AskError> {
+        if let Some(reason) = self.distrusted.get() {
+            return Err(AskError::NotAsked(reason.clone()));
+        }
+        let live = self.live.read().await;
+        let Some(live) = live.as_ref() else { return Err(AskError::NotAsked("the store is closed".to_owned())) };
+        let answer = live.db.query(text).bind(variables).into_future();
+        let answer = match self.keeper {
+            Keeper::Directory | Keeper::Memory => answer.await,
+            Keeper::Server => timeout(SERVER_ANSWER_MAX, answer)
+                .await
+                .map_err(|_| AskError::NoAnswer(format!("no answer from the server in {SERVER_ANSWER_MAX:?}")))?,
+        };
+        answer.map_err(|error| AskError::NoAnswer(error.message().to_owned()))
+    }
+
+    /// Runs one statement that only reads, and returns its result.
+    pub(crate) async fn read(&self, text: &'static str, variables: Variables) -> Result<Value, StoreError> {
+        let results = self.ask(text, variables).await?;
+        let unavailable = |error: surrealdb::Error| StoreError::Unavailable { reason: error.message().to_owned() };
+        results.check().map_err(unavailable)?.take(0).map_err(unavailable)
+    }
+
+    /// Waits for the calls that are under way, closes the engine, and lets go of the directory when its files are closed.
+    /// Later calls fail. Calling it again does nothing.
+    pub(crate) async fn close(&self) {
+        let Some(Live { db, directory }) = self.live.write().await.take() else { return };
+        drop(db);
+        if let Some(directory) = directory
+            && let Err(error) = directory.engine_has_left().await
+        {
+            tracing::warn!(%error, "the engine did not close its files in time");
+        }
+    }
+}
+
+/// One bound parameter.
+pub(crate) fn bind(name: &str, value: impl SurrealValue) -> Variables {
+    let mut variables = Variables::new();
+    variables.insert(name, value);
+    variables
+}
+
+/// The parameter of statements about one record.
+pub(crate) fn bind_id(id: RecordId) -> Variables {
+    bind("id", id)
+}

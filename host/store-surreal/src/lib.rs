@@ -1,0 +1,39 @@
+//! The store of the host in SurrealDB; the only crate that names it.
+//!
+//! [`SurrealStore`] implements the port `xthonpay_payments::port::store::Store`. Three decisions carry the rest:
+//!
+//! - **Records are found by their id.** Whatever must be unique is a record's id, created or refused inside the transaction.
+//!   Lists are ranges of ids in a table of entries that have no content. There is no secondary index, so nothing depends on
+//!   one being unique, and no query on a planner.
+//! - **Expectations are checked inside the transaction** and cancel it. A refused expectation, a conflict with another
+//!   transaction, a failure and an unclear outcome are told apart by the type of the error; an unclear one is cleared up by
+//!   reading the records again.
+//! - **Changesets are stored in groups.** One task puts changesets that have no record in common into one transaction and
+//!   acknowledges each when that transaction is on disk. If one of a group is refused, the others are stored without it.
+//!
+//! What this crate does not do: it never reads a clock, never draws a random number, and never decides anything about money.
+
+mod config;
+mod connection;
+mod directory;
+mod list;
+mod numbers;
+mod open;
+mod plan;
+mod read;
+mod record;
+mod schema;
+mod statements;
+mod store;
+mod table;
+#[cfg(test)]
+mod testing;
+mod tx;
+mod whole;
+mod writer;
+
+pub use config::{Credentials, EndpointError, SurrealConfig};
+pub use directory::DirectoryError;
+pub use open::OpenError;
+pub use schema::SchemaError;
+pub use store::SurrealStore;

@@ -1,0 +1,104 @@
+//! Reading: records by their id, and lists as ranges of keys.
+//!
+//! These are all the texts that read; none scans a table. Each call is one statement and so sees one state of the store.
+
+mod events;
+mod invoices;
+
+use core::ops::Bound;
+
+use surrealdb::types::{RecordId, RecordIdKey, RecordIdKeyRange, Value, Variables};
+use xthonpay_domain::address::Address;
+use xthonpay_payments::port::store::{OwnAddress, READ_LIMIT_MAX, StoreError};
+
+pub(crate) use events::unrouted_events;
+pub(crate) use invoices::{invoice_by_external_id, invoices};
+
+use crate::connection::{Connection, bind, bind_id};
+use crate::record::{Record, decode};
+use crate::table::Table;
+
+const BY_ID: &str = "SELECT * FROM ONLY $id;";
+/// The key of an entry ends in the key of the record that stands there.
+const LISTED: &str = "SELECT VALUE type::record($table, array::last(record::id(id))).* FROM $range LIMIT $limit;";
+const LISTED_ALL: &str = "SELECT VALUE type::record($table, array::last(record::id(id))).* FROM $range;";
+const IDS: &str = "SELECT VALUE id FROM $range LIMIT $limit;";
+const ROWS: &str = "SELECT * FROM $range LIMIT $limit;";
+
+/// A record by its id.
+pub(crate) async fn by_id<R: Record>(connection: &Connection, id: RecordId) -> Result<Option<R>, StoreError> {
+    match connection.read(BY_ID, bind_id(id)).await? {
+        Value::None => Ok(None),
+        row => decode(row).map(Some),
+    }
+}
+
+/// The first records of a part of a list, at most [`READ_LIMIT_MAX`].
+pub(crate) async fn listed<R: Record>(
+    connection: &Connection,
+    range: RecordId,
+    limit: usize,
+) -> Result<Vec<R>, StoreError> {
+    decode_all(connection.read(LISTED, bind_list(R::TABLE, range, Some(limit))).await?)
+}
+
+/// Every record of a part of a list.
+pub(crate) async fn listed_all<R: Record>(connection: &Connection, range: RecordId) -> Result<Vec<R>, StoreError> {
+    decode_all(connection.read(LISTED_ALL, bind_list(R::TABLE, range, None)).await?)
+}
+
+/// The first ids in a range of a table.
+pub(crate) async fn ids(connection: &Connection, range: RecordId, limit: usize) -> Result<Vec<RecordId>, StoreError> {
+    let found = connection.read(IDS, bind_range(range, limit)).await?;
+    let id = |value| match value {
+        Value::RecordId(id) => Some(id),
+        _ => None,
+    };
+    Ok(list(found).into_iter().filter_map(id).collect())
+}
+
+/// Addresses in ascending order, from the one behind `after`.
+pub(crate) async fn addresses(
+    connection: &Connection,
+    after: Option<Address>,
+    limit: usize,
+) -> Result<Vec<OwnAddress>, StoreError> {
+    let key = |address: Address| RecordIdKey::String(address.to_lower_hex());
+    let start = after.map_or(Bound::Unbounded, |address| Bound::Excluded(key(address)));
+    let range = range_of(Table::Address, start, Bound::Unbounded);
+    decode_all(connection.read(ROWS, bind_range(range, limit)).await?)
+}
+
+/// A range of the records of a table.
+pub(crate) fn range_of(table: Table, start: Bound<RecordIdKey>, end: Bound<RecordIdKey>) -> RecordId {
+    RecordId::new(table.name(), RecordIdKey::Range(Box::new(RecordIdKeyRange { start, end })))
+}
+
+fn bind_list(table: Table, range: RecordId, limit: Option<usize>) -> Variables {
+    let mut variables = bind("table", table.name().to_owned());
+    variables.insert("range", range);
+    if let Some(limit) = limit {
+        variables.insert("limit", limit.min(READ_LIMIT_MAX));
+    }
+    variables
+}
+
+fn bind_range(range: RecordId, limit: usize) -> Variables {
+    let mut variables = bind("range", range);
+    variables.insert("limit", limit.min(READ_LIMIT_MAX));
+    variables
+}
+
+fn decode_all<R: Record>(value: Value) -> Result<Vec<R>, StoreError> {
+    list(value).into_iter().map(decode).collect()
+}
+
+fn list(value: Value) -> Vec<Value> {
+    match value {
+        Value::Array(values) => values.into_vec(),
+        _ => Vec::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests;

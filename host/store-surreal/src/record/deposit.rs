@@ -1,0 +1,105 @@
+//! Deposits.
+
+use surrealdb::types::{RecordId, SurrealValue};
+use xthonpay_domain::deposit::{Deposit, DepositState};
+use xthonpay_domain::id::DepositId;
+use xthonpay_domain::transfer::{Transfer, TransferIdentity};
+
+use super::block::BlockPart;
+use super::{Record, RowError, amount, parse, parse_option, text_key, word};
+use crate::list::List;
+use crate::table::Table;
+use crate::whole::Whole;
+
+const STATES: [DepositState; 3] = [DepositState::Seen, DepositState::Orphaned, DepositState::Final];
+
+fn state_word(state: DepositState) -> &'static str {
+    match state {
+        DepositState::Seen => "seen",
+        DepositState::Orphaned => "orphaned",
+        DepositState::Final => "final",
+    }
+}
+
+/// A deposit as it is stored.
+#[derive(SurrealValue)]
+#[surreal(crate = "surrealdb::types")]
+pub(crate) struct DepositRow {
+    id: RecordId,
+    asset: String,
+    tx: String,
+    to: String,
+    nth: u32,
+    from: String,
+    amount: String,
+    block: BlockPart,
+    state: String,
+    reorged: bool,
+    merchant: String,
+    invoice: Option<String>,
+    confirmations_required: Whole,
+    listed: Vec<RecordId>,
+}
+
+/// The record of a deposit.
+pub(crate) fn id(deposit: &DepositId) -> RecordId {
+    Table::Deposit.record(deposit.as_str())
+}
+
+/// The list in which a deposit stands for ever.
+pub(crate) fn entries(deposit: &Deposit) -> Vec<RecordId> {
+    deposit.invoice.iter().map(|invoice| List::deposits_of(invoice).deposit(&deposit.id)).collect()
+}
+
+fn moving_entries(deposit: &Deposit) -> Vec<RecordId> {
+    let seen = || List::seen(&deposit.transfer.identity.asset.chain).deposit(&deposit.id);
+    (deposit.state == DepositState::Seen).then(seen).into_iter().collect()
+}
+
+impl Record for Deposit {
+    const TABLE: Table = Table::Deposit;
+    type Row = DepositRow;
+
+    fn to_row(&self) -> DepositRow {
+        let identity = &self.transfer.identity;
+        DepositRow {
+            id: id(&self.id),
+            asset: identity.asset.to_string(),
+            tx: identity.tx.to_string(),
+            to: identity.to.to_lower_hex(),
+            nth: identity.nth,
+            from: self.transfer.from.to_lower_hex(),
+            amount: self.transfer.amount.to_string(),
+            block: (&self.block).into(),
+            state: state_word(self.state).to_owned(),
+            reorged: self.reorged,
+            merchant: self.merchant.to_string(),
+            invoice: self.invoice.as_ref().map(ToString::to_string),
+            confirmations_required: Whole(self.confirmations_required),
+            listed: moving_entries(self),
+        }
+    }
+
+    fn from_row(row: DepositRow) -> Result<Self, RowError> {
+        let identity = TransferIdentity {
+            asset: parse("asset", &row.asset)?,
+            tx: parse("tx", &row.tx)?,
+            to: parse("to", &row.to)?,
+            nth: row.nth,
+        };
+        let id: DepositId = text_key(&row.id)?;
+        if identity.deposit_id() != id {
+            return Err(RowError::Contradiction("its id is not that of its transfer"));
+        }
+        Ok(Self {
+            id,
+            transfer: Transfer { identity, from: parse("from", &row.from)?, amount: amount("amount", &row.amount)? },
+            block: row.block.read()?,
+            state: word("state", &row.state, &STATES, state_word)?,
+            reorged: row.reorged,
+            merchant: parse("merchant", &row.merchant)?,
+            invoice: parse_option("invoice", row.invoice.as_deref())?,
+            confirmations_required: row.confirmations_required.0,
+        })
+    }
+}

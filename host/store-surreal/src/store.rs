@@ -1,0 +1,182 @@
+//! The store: the port on one side, the writer and the reading texts on the other.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use tokio::sync::Mutex;
+use xthonpay_domain::access::KeyId;
+use xthonpay_domain::address::Address;
+use xthonpay_domain::asset::AssetId;
+use xthonpay_domain::block::{BlockNumber, BlockRef};
+use xthonpay_domain::deposit::Deposit;
+use xthonpay_domain::event::Event;
+use xthonpay_domain::id::{DeliveryId, DepositId, InvoiceId, MerchantId};
+use xthonpay_domain::invoice::Invoice;
+use xthonpay_domain::ledger::Balance;
+use xthonpay_domain::text::{ChainName, ExternalId};
+use xthonpay_domain::time::Timestamp;
+use xthonpay_payments::port::store::{
+    Changeset, CommitError, Counter, Cursor, Delivery, InvoiceFilter, Key, Merchant, OwnAddress, Store, StoreError,
+};
+
+use crate::config::SurrealConfig;
+use crate::connection::Connection;
+use crate::list::{List, position};
+use crate::open::{OpenError, open};
+use crate::plan::Plan;
+use crate::record::balance::StoredBalance;
+use crate::record::block::ProcessedBlock;
+use crate::record::{address, balance, block, cursor, deposit, invoice, key, merchant};
+use crate::writer::Writer;
+use crate::{numbers, read};
+
+/// Durable records in SurrealDB.
+///
+/// Meant to be shared; closing or dropping it stops it. Must be opened and used within one tokio runtime.
+pub struct SurrealStore {
+    connection: Arc<Connection>,
+    writer: Writer,
+    /// Lets one caller at a time take numbers, so that those of this process never refuse one another.
+    numbers: Mutex<()>,
+}
+
+impl SurrealStore {
+    /// Opens the store, makes what is missing, and brings it to the newest schema.
+    ///
+    /// # Errors
+    /// [`OpenError`]; nothing is held then.
+    pub async fn open(config: SurrealConfig) -> Result<Self, OpenError> {
+        let connection = Arc::new(open(&config).await?);
+        let writer = Writer::start(Arc::clone(&connection));
+        Ok(Self { connection, writer, numbers: Mutex::new(()) })
+    }
+
+    /// Refuses new work, finishes what was handed in, and lets go of the files. Later calls fail with
+    /// [`StoreError::Unavailable`]. Closing twice is harmless.
+    pub async fn close(&self) {
+        self.writer.close().await;
+        self.connection.close().await;
+    }
+}
+
+#[async_trait]
+impl Store for SurrealStore {
+    async fn commit(&self, changes: Changeset) -> Result<(), CommitError> {
+        self.writer.store(Plan::new(&changes)?).await
+    }
+
+    async fn take_numbers(&self, counter: &Counter, count: u32) -> Result<u32, StoreError> {
+        let _turn = self.numbers.lock().await;
+        numbers::take(&self.connection, &self.writer, counter, count).await
+    }
+
+    async fn merchant(&self, id: &MerchantId) -> Result<Option<Merchant>, StoreError> {
+        read::by_id(&self.connection, merchant::id(id)).await
+    }
+
+    async fn key(&self, id: &KeyId) -> Result<Option<Key>, StoreError> {
+        read::by_id(&self.connection, key::id(id)).await
+    }
+
+    async fn invoice(&self, id: &InvoiceId) -> Result<Option<Invoice>, StoreError> {
+        read::by_id(&self.connection, invoice::id(id)).await
+    }
+
+    async fn invoice_by_external_id(
+        &self,
+        merchant: &MerchantId,
+        external_id: &ExternalId,
+    ) -> Result<Option<Invoice>, StoreError> {
+        read::invoice_by_external_id(&self.connection, merchant, external_id).await
+    }
+
+    async fn invoices(
+        &self,
+        merchant: &MerchantId,
+        filter: &InvoiceFilter,
+        limit: usize,
+    ) -> Result<Vec<Invoice>, StoreError> {
+        read::invoices(&self.connection, merchant, filter, limit).await
+    }
+
+    async fn invoices_past_expiry(
+        &self,
+        chain: &ChainName,
+        time: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<Invoice>, StoreError> {
+        read::listed(&self.connection, List::expiring(chain).before(time.as_millis()), limit).await
+    }
+
+    async fn invoices_awaiting_ruling(
+        &self,
+        after: Option<&InvoiceId>,
+        limit: usize,
+    ) -> Result<Vec<Invoice>, StoreError> {
+        read::listed(&self.connection, List::awaiting_ruling().behind(after), limit).await
+    }
+
+    async fn deposit(&self, id: &DepositId) -> Result<Option<Deposit>, StoreError> {
+        read::by_id(&self.connection, deposit::id(id)).await
+    }
+
+    async fn deposits_of_invoice(&self, id: &InvoiceId) -> Result<Vec<Deposit>, StoreError> {
+        read::listed_all(&self.connection, List::deposits_of(id).all()).await
+    }
+
+    async fn seen_deposits(&self, chain: &ChainName) -> Result<Vec<Deposit>, StoreError> {
+        read::listed_all(&self.connection, List::seen(chain).all()).await
+    }
+
+    async fn balance(&self, merchant: &MerchantId, asset: &AssetId) -> Result<(Balance, u64), StoreError> {
+        let stored: Option<StoredBalance> = read::by_id(&self.connection, balance::id(merchant, asset)).await?;
+        Ok(stored.map_or((Balance::default(), 0), |stored| (stored.balance, stored.revision)))
+    }
+
+    async fn addresses(&self, after: Option<Address>, limit: usize) -> Result<Vec<OwnAddress>, StoreError> {
+        read::addresses(&self.connection, after, limit).await
+    }
+
+    async fn address(&self, address: &Address) -> Result<Option<OwnAddress>, StoreError> {
+        read::by_id(&self.connection, address::id(address)).await
+    }
+
+    async fn deposit_address(&self, merchant: &MerchantId) -> Result<Option<OwnAddress>, StoreError> {
+        Ok(read::listed(&self.connection, List::deposit_addresses(merchant).all(), 1).await?.pop())
+    }
+
+    async fn cursor(&self, chain: &ChainName) -> Result<Option<Cursor>, StoreError> {
+        read::by_id(&self.connection, cursor::id(chain)).await
+    }
+
+    async fn block(&self, chain: &ChainName, number: BlockNumber) -> Result<Option<BlockRef>, StoreError> {
+        let stored: Option<ProcessedBlock> = read::by_id(&self.connection, block::id(chain, number)).await?;
+        Ok(stored.map(|stored| stored.block))
+    }
+
+    async fn unrouted_events(&self, limit: usize) -> Result<Vec<Event>, StoreError> {
+        read::unrouted_events(&self.connection, limit).await
+    }
+
+    async fn due_deliveries(
+        &self,
+        now: Timestamp,
+        after: Option<&(Timestamp, DeliveryId)>,
+        limit: usize,
+    ) -> Result<Vec<Delivery>, StoreError> {
+        read::listed(&self.connection, List::due().due_at(now, after), limit).await
+    }
+
+    async fn next_delivery_at(&self) -> Result<Option<Timestamp>, StoreError> {
+        let first = read::ids(&self.connection, List::due().all(), 1).await?;
+        Ok(first.first().and_then(|entry| position(entry, 1)).map(Timestamp::from_millis))
+    }
+
+    async fn forget(&self, now: Timestamp, chain: &ChainName, keep_from: BlockNumber) -> Result<usize, StoreError> {
+        numbers::forget(&self.connection, &self.writer, now, chain, keep_from).await
+    }
+
+    async fn probe(&self) -> Result<(), StoreError> {
+        numbers::probe(&self.connection, &self.writer).await
+    }
+}

@@ -1,0 +1,88 @@
+//! Storing a group of plans, and telling its members apart when it does not go through.
+
+use tokio::time::sleep;
+use xthonpay_payments::port::store::{CommitError, StoreError};
+
+use super::presence::{self, Presence};
+use super::{Job, pause};
+use crate::connection::{Connection, Keeper};
+use crate::statements;
+use crate::tx::{Outcome, tx};
+
+/// How often a transaction that conflicts with another one is run. Within a process plans never conflict, so this is about
+/// other hosts on the same server; eight attempts outlast any burst of theirs.
+const ATTEMPTS_MAX: u32 = 8;
+
+/// What became of plans that were stored as one transaction.
+enum GroupResult {
+    /// All are committed.
+    Stored,
+    /// None is stored: an expectation of one of them does not hold.
+    Refused,
+    /// None is stored: a statement failed, perhaps because of one of them.
+    Failed(String),
+    /// The store did not do it, and that is no one's fault.
+    Unavailable(String),
+}
+
+/// Stores the plans of a group and answers each.
+///
+/// If the group does not go through because of one plan, its halves are stored one after the other, and so on, until those
+/// plans stand alone that are to blame: the others are stored without them.
+pub(super) async fn store(connection: &Connection, group: Vec<Job>) {
+    let mut parts = vec![group];
+    while let Some(mut part) = parts.pop() {
+        let result = store_as_one(connection, &part).await;
+        let blames_someone = matches!(result, GroupResult::Refused | GroupResult::Failed(_));
+        if blames_someone && part.len() > 1 {
+            let second = part.split_off(part.len().div_ceil(2));
+            parts.push(second);
+            parts.push(part);
+            continue;
+        }
+        for job in part {
+            job.finish(match &result {
+                GroupResult::Stored => Ok(()),
+                GroupResult::Refused => Err(CommitError::Refused),
+                GroupResult::Failed(reason) | GroupResult::Unavailable(reason) => {
+                    Err(StoreError::Unavailable { reason: reason.clone() }.into())
+                }
+            });
+        }
+    }
+}
+
+async fn store_as_one(connection: &Connection, part: &[Job]) -> GroupResult {
+    for attempt in 1..=ATTEMPTS_MAX {
+        let script = statements::store(part.iter().map(|job| &job.plan));
+        match tx(connection, script).await {
+            Outcome::Committed => return GroupResult::Stored,
+            Outcome::Refused => return GroupResult::Refused,
+            Outcome::Failed(reason) => return GroupResult::Failed(reason),
+            Outcome::Unknown(reason) => return clear_up(connection, part, &reason).await,
+            Outcome::Conflict => sleep(pause::before_attempt(attempt)).await,
+        }
+    }
+    GroupResult::Unavailable(format!("the same records were changed by others {ATTEMPTS_MAX} times"))
+}
+
+/// Finds out whether plans are stored whose commit gave no clear answer.
+///
+/// On disk, what an unclear commit left behind may be seen before it is synced, and a later sync proves nothing about it. So
+/// if it is there, this process stops trusting the store: after a restart the log says what is true.
+async fn clear_up(connection: &Connection, part: &[Job], reason: &str) -> GroupResult {
+    let presence = presence::of(connection, part.iter().map(|job| &job.plan)).await;
+    tracing::warn!(reason, ?presence, plans = part.len(), "a commit gave no clear answer");
+    match (presence, connection.keeper()) {
+        (Ok(Presence::Whole), Keeper::Server | Keeper::Memory) => GroupResult::Stored,
+        (Ok(Presence::Nothing), _) => GroupResult::Unavailable(format!("nothing was stored: {reason}")),
+        (Ok(Presence::Whole | Presence::Mixed), Keeper::Directory | Keeper::Memory) | (Err(_), Keeper::Directory) => {
+            let reason = format!("a commit could not be confirmed on disk ({reason}); restart the host");
+            connection.distrust(&reason);
+            GroupResult::Unavailable(reason)
+        }
+        (Ok(Presence::Mixed) | Err(_), Keeper::Server | Keeper::Memory) => {
+            GroupResult::Unavailable(format!("whether the changes are stored is not known: {reason}"))
+        }
+    }
+}

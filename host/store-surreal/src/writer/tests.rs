@@ -1,0 +1,164 @@
+//! How plans are put together and what becomes of them.
+
+use std::time::Duration;
+
+use xthonpay_domain::id::MerchantId;
+use xthonpay_payments::port::store::{Changeset, Write};
+
+use super::presence::Presence;
+use super::*;
+use crate::record::{balance, samples};
+use crate::testing::memory;
+use crate::{read, statements, tx};
+
+fn plan(writes: impl IntoIterator<Item = Write>) -> Plan {
+    Plan::new(&writes.into_iter().collect::<Changeset>()).expect("no contradiction")
+}
+
+fn create(number: u64) -> Plan {
+    plan([Write::CreateEvent(samples::event(number, 1))])
+}
+
+fn set_balance(merchant: &MerchantId, units: u128, from_revision: u64) -> Plan {
+    let (merchant, asset, balance) = (merchant.clone(), samples::asset(), samples::balance(units));
+    plan([Write::SetBalance { merchant, asset, balance, from_revision }])
+}
+
+fn job(plan: Plan) -> Job {
+    Job { plan, done: oneshot::channel().0 }
+}
+
+async fn dispatcher(waiting: impl IntoIterator<Item = Plan>) -> Dispatcher {
+    let mut dispatcher = Dispatcher::new(Arc::new(memory().await));
+    dispatcher.waiting.extend(waiting.into_iter().map(job));
+    dispatcher
+}
+
+fn sizes(groups: &[Vec<Job>]) -> Vec<usize> {
+    groups.iter().map(Vec::len).collect()
+}
+
+#[tokio::test]
+async fn plans_of_one_record_are_never_together_and_keep_their_order() {
+    let merchant = samples::merchant_id(1);
+    let mut dispatcher =
+        dispatcher([set_balance(&merchant, 1, 1), set_balance(&merchant, 2, 2), create(1), create(2)]).await;
+    let first = dispatcher.next_group();
+    assert_eq!(first.len(), 2, "half of what waits, for the other lane has nothing either");
+    let taken = balance::id(&merchant, &samples::asset());
+    assert_eq!(first.iter().filter(|job| job.plan.records().any(|record| *record == taken)).count(), 1);
+    dispatcher.busy.insert(taken.clone());
+    let groups = [first, dispatcher.next_group(), dispatcher.next_group()];
+    assert_eq!(sizes(&groups), [2, 1, 0], "the second change of the balance waits for the first");
+    dispatcher.busy.remove(&taken);
+    assert_eq!(dispatcher.next_group().len(), 1);
+}
+
+#[tokio::test]
+async fn a_plan_does_not_overtake_an_earlier_one_that_waits() {
+    let event = samples::event(1, 1);
+    let both = plan([Write::CreateEvent(event.clone()), Write::PutBlock { chain: samples::chain(), block: samples::block(1) }]);
+    let routed = plan([Write::MarkRouted(event.id.clone())]);
+    let mut dispatcher = dispatcher([both, routed]).await;
+    dispatcher.busy.insert(crate::record::block::id(&samples::chain(), samples::block(1).number));
+    assert!(dispatcher.next_group().is_empty(), "the event must be made before it is routed");
+}
+
+#[tokio::test]
+async fn groups_have_a_size() {
+    let mut dispatcher = dispatcher((0..400).map(create)).await;
+    assert_eq!(dispatcher.next_group().len(), GROUP_PLANS_MAX);
+    let large = |number: u64| plan((0..300).map(|i| Write::CreateEvent(samples::event(number * 1_000 + i, 1))));
+    dispatcher.waiting = (1..=4).map(|number| job(large(number))).collect();
+    assert_eq!(dispatcher.next_group().len(), 1, "two would have more than {GROUP_RECORDS_MAX} records");
+}
+
+#[tokio::test]
+async fn one_that_is_refused_does_not_fail_its_neighbours() {
+    let connection = Arc::new(memory().await);
+    let taken = create(7);
+    let outcome = tx::tx(&connection, statements::store([&taken])).await;
+    assert!(matches!(outcome, tx::Outcome::Committed), "{outcome:?}");
+
+    let plans = (0..33).map(create).chain([set_balance(&samples::merchant_id(1), 1, 4)]);
+    let (group, answers): (Vec<_>, Vec<_>) = plans
+        .map(|plan| {
+            let (done, answer) = oneshot::channel();
+            (Job { plan, done }, answer)
+        })
+        .unzip();
+    group::store(&connection, group).await;
+    for (number, answer) in answers.into_iter().enumerate() {
+        let expected = if number == 7 || number == 33 { Err(CommitError::Refused) } else { Ok(()) };
+        assert_eq!(answer.await.expect("each is answered"), expected, "{number}");
+    }
+}
+
+#[tokio::test]
+async fn presence_tells_all_from_nothing() {
+    let connection = memory().await;
+    let event = samples::event(1, 1);
+    let plans = [
+        plan([Write::CreateEvent(event.clone()), Write::Post(samples::posting(1))]),
+        set_balance(&samples::merchant_id(1), 5, 0),
+    ];
+    assert_eq!(presence::of(&connection, &plans).await, Ok(Presence::Nothing));
+    assert!(matches!(tx::tx(&connection, statements::store(&plans)).await, tx::Outcome::Committed));
+    assert_eq!(presence::of(&connection, &plans).await, Ok(Presence::Whole));
+
+    let next = set_balance(&samples::merchant_id(1), 6, 1);
+    assert!(matches!(tx::tx(&connection, statements::store([&next])).await, tx::Outcome::Committed));
+    assert_eq!(presence::of(&connection, &plans).await, Ok(Presence::Mixed));
+
+    let routed = [plan([Write::MarkRouted(event.id)])];
+    assert_eq!(presence::of(&connection, &routed).await, Ok(Presence::Nothing));
+    assert!(matches!(tx::tx(&connection, statements::store(&routed)).await, tx::Outcome::Committed));
+    assert_eq!(presence::of(&connection, &routed).await, Ok(Presence::Whole));
+}
+
+#[tokio::test]
+async fn nothing_is_read_or_written_once_the_store_is_distrusted() {
+    let connection = Arc::new(memory().await);
+    let writer = Writer::start(Arc::clone(&connection));
+    assert_eq!(writer.store(create(1)).await, Ok(()));
+    connection.distrust("the disk said no");
+    let refused = writer.store(create(2)).await.expect_err("distrusted");
+    assert!(refused.to_string().contains("the disk said no"), "{refused}");
+    let id = crate::record::event::id(&samples::event(1, 1).id);
+    let unread = read::by_id::<xthonpay_domain::event::Event>(&connection, id).await;
+    assert!(matches!(unread, Err(StoreError::Unavailable { .. })), "{unread:?}");
+}
+
+#[tokio::test]
+async fn closing_stores_what_was_handed_in_and_refuses_the_rest() {
+    let connection = Arc::new(memory().await);
+    let writer = Arc::new(Writer::start(Arc::clone(&connection)));
+    let handed_in: Vec<_> = (0..50)
+        .map(|number| {
+            let writer = Arc::clone(&writer);
+            tokio::spawn(async move { writer.store(create(number)).await })
+        })
+        .collect();
+    // The tasks are queued first on this thread, so all of them hand in before the writer is closed.
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    writer.close().await;
+    for stored in handed_in {
+        assert_eq!(stored.await.expect("no panic"), Ok(()));
+    }
+    let late = writer.store(create(99)).await;
+    assert!(matches!(late, Err(CommitError::Store(StoreError::Unavailable { .. }))), "{late:?}");
+}
+
+#[tokio::test]
+async fn a_caller_that_goes_away_does_not_stop_its_plan() {
+    let connection = Arc::new(memory().await);
+    let writer = Writer::start(Arc::clone(&connection));
+    tokio::select! {
+        biased;
+        early = writer.store(create(1)) => assert!(early.is_err(), "nothing can be stored yet"),
+        () = std::future::ready(()) => {}
+    }
+    writer.close().await;
+    let id = crate::record::event::id(&samples::event(1, 1).id);
+    assert!(read::by_id::<xthonpay_domain::event::Event>(&connection, id).await.expect("readable").is_some());
+}

@@ -1,0 +1,11 @@
+//! The store through its port, on every embedded engine, with real files, real races and real kills.
+
+mod concurrency;
+mod crash;
+mod engine;
+mod expectations;
+mod lists;
+mod opening;
+mod reads;
+#[path = "../../src/record/samples.rs"]
+mod samples;

@@ -1,0 +1,113 @@
+//! Records by id, numbers, the probe, and forgetting.
+
+use xthonpay_domain::block::BlockNumber;
+use xthonpay_domain::time::Timestamp;
+use xthonpay_payments::port::store::{Counter, Store, Write};
+
+use crate::engine::{on_each_engine, outcome, stored, stored_one};
+use crate::samples;
+
+#[tokio::test]
+async fn what_is_not_there_is_none() {
+    on_each_engine(async |store| {
+        assert_eq!(store.merchant(&samples::merchant_id(1)).await, Ok(None));
+        assert_eq!(store.key(&samples::key_id(1)).await, Ok(None));
+        assert_eq!(store.invoice(&samples::invoice_id(1)).await, Ok(None));
+        let external_id = "order".parse().expect("an external id");
+        assert_eq!(store.invoice_by_external_id(&samples::merchant_id(1), &external_id).await, Ok(None));
+        assert_eq!(store.deposit(&samples::deposit_id(1)).await, Ok(None));
+        assert_eq!(store.deposits_of_invoice(&samples::invoice_id(1)).await, Ok(Vec::new()));
+        assert_eq!(store.address(&samples::address(1)).await, Ok(None));
+        assert_eq!(store.deposit_address(&samples::merchant_id(1)).await, Ok(None));
+        assert_eq!(store.addresses(None, 5).await, Ok(Vec::new()));
+        assert_eq!(store.cursor(&samples::chain()).await, Ok(None));
+        assert_eq!(store.block(&samples::chain(), BlockNumber(1)).await, Ok(None));
+        assert_eq!(store.unrouted_events(5).await, Ok(Vec::new()));
+        assert_eq!(store.due_deliveries(Timestamp::from_millis(u64::MAX), None, 5).await, Ok(Vec::new()));
+        assert_eq!(store.next_delivery_at().await, Ok(None));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn keys_come_back_revoked_or_not() {
+    on_each_engine(async |store| {
+        let key = samples::key(1);
+        let revoked = xthonpay_payments::port::store::Key { revoked_at: Some(samples::time(5)), ..samples::key(2) };
+        stored(store, [Write::CreateKey(key.clone()), Write::CreateKey(revoked.clone())]).await;
+        assert_eq!(store.key(&key.id).await, Ok(Some(key)));
+        assert_eq!(store.key(&revoked.id).await, Ok(Some(revoked)));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_deposit_address_is_the_one_without_an_invoice() {
+    on_each_engine(async |store| {
+        let own = samples::own_address(3, None);
+        stored(store, [
+            Write::CreateAddress(samples::own_address(1, Some(samples::invoice_id(1)))),
+            Write::CreateAddress(own.clone()),
+            Write::CreateAddress(samples::own_address(5, Some(samples::invoice_id(2)))),
+        ])
+        .await;
+        assert_eq!(store.deposit_address(&samples::merchant_id(1)).await, Ok(Some(own.clone())));
+        assert_eq!(store.deposit_address(&samples::merchant_id(2)).await, Ok(None));
+        assert_eq!(store.address(&own.address).await, Ok(Some(own)));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn numbers_are_consecutive_and_each_counter_has_its_own() {
+    on_each_engine(async |store| {
+        let (one, two) = (Counter::AddressIndex(samples::merchant_id(1)), Counter::AddressIndex(samples::merchant_id(2)));
+        assert_eq!(store.take_numbers(&one, 3).await, Ok(0));
+        assert_eq!(store.take_numbers(&one, 1).await, Ok(3));
+        assert_eq!(store.take_numbers(&two, 10).await, Ok(0));
+        assert_eq!(store.take_numbers(&one, 1).await, Ok(4));
+        assert_eq!(store.take_numbers(&Counter::MerchantAccount, 1).await, Ok(0));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_probe_passes_again_and_again() {
+    on_each_engine(async |store| {
+        for _ in 0..3 {
+            assert_eq!(store.probe().await, Ok(()));
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn forgets_what_expired_and_what_is_deep_enough() {
+    on_each_engine(async |store| {
+        let chain = samples::chain();
+        let put = |number| Write::PutBlock { chain: samples::chain(), block: samples::block(number) };
+        let elsewhere = Write::PutBlock { chain: "other".parse().expect("a chain"), block: samples::block(1) };
+        stored(store, (1..=600).map(|number| Write::UseSignature(samples::used_signature(number)))).await;
+        stored(store, (1..=600).map(put).chain([elsewhere])).await;
+
+        let mut went = Vec::new();
+        loop {
+            let count = store.forget(samples::time(590), &chain, BlockNumber(595)).await.expect("forgettable");
+            if count == 0 {
+                break;
+            }
+            went.push(count);
+        }
+        assert_eq!(went.iter().sum::<usize>(), 589 + 594);
+        assert!(went.len() > 1, "the work of one call is bounded: {went:?}");
+
+        // What is kept still counts, and what is forgotten could be used again: its time stamp is refused by then.
+        assert!(outcome(store, Write::UseSignature(samples::used_signature(590))).await.is_err());
+        stored_one(store, Write::UseSignature(samples::used_signature(589))).await;
+        assert_eq!(store.block(&chain, BlockNumber(594)).await, Ok(None));
+        assert_eq!(store.block(&chain, BlockNumber(595)).await, Ok(Some(samples::block(595))));
+        let other = "other".parse().expect("a chain");
+        assert_eq!(store.block(&other, BlockNumber(1)).await, Ok(Some(samples::block(1))));
+    })
+    .await;
+}
