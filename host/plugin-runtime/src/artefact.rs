@@ -1,0 +1,211 @@
+//! The file of a component: from the disk, through its checks, to compiled code.
+//!
+//! Never runs anything. Compiled code is never read from the file itself, only from the engine's own cache.
+
+use core::fmt;
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+use sha2::{Digest as _, Sha256};
+use thiserror::Error;
+use wasmtime::Engine;
+use wasmtime::component::Component;
+
+use crate::fault::plugin_key;
+use crate::limits::{Limit, Limits};
+use crate::plain_text::one_line;
+
+/// Bytes of a compiler's message that are worth showing.
+const DETAIL_BYTES_MAX: usize = 512;
+
+/// The SHA-256 of a component.
+#[derive(Clone, Copy, Deserialize, PartialEq, Eq)]
+#[serde(try_from = "String")]
+pub struct Digest([u8; 32]);
+
+/// A text that is not a SHA-256.
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+#[error("not a SHA-256: write 64 hexadecimal digits")]
+pub struct DigestError;
+
+impl DigestError {
+    /// Always `false`: the same text fails the same way.
+    #[must_use]
+    pub fn is_transient(&self) -> bool {
+        false
+    }
+}
+
+impl Digest {
+    /// The digest of some bytes.
+    #[must_use]
+    pub fn of(bytes: &[u8]) -> Self {
+        Self(Sha256::digest(bytes).into())
+    }
+}
+
+impl TryFrom<String> for Digest {
+    type Error = DigestError;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        let mut bytes = [0; 32];
+        hex::decode_to_slice(text, &mut bytes).map_err(|_| DigestError)?;
+        Ok(Self(bytes))
+    }
+}
+
+/// Shows 64 hexadecimal digits in lower case.
+impl fmt::Display for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&hex::encode(self.0))
+    }
+}
+
+impl fmt::Debug for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// A file that does not become a component.
+#[derive(Debug, Error)]
+pub enum ArtefactFault {
+    /// The file system refuses.
+    #[error("{} cannot be read: {source}. Correct {key}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the operating system answered.
+        #[source]
+        source: io::Error,
+        /// The key that names the file.
+        key: String,
+    },
+    /// A folder, a pipe or a device.
+    #[error("{} is not a file. Correct {key}", path.display())]
+    NotAFile {
+        /// The path.
+        path: PathBuf,
+        /// The key that names the file.
+        key: String,
+    },
+    /// Larger than allowed.
+    #[error(
+        "{} is larger than {allowed_mib} MiB: raise {key} (at most {}), or build the plugin smaller", path.display(),
+        Limit::ComponentMib.ceiling()
+    )]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+        /// The limit.
+        allowed_mib: u64,
+        /// The key that sets it.
+        key: String,
+    },
+    /// Not the bytes that the operator pinned.
+    #[error("{} has the SHA-256 {actual}, and {key} asks for another: restore the file, or pin the new one", path.display())]
+    OtherDigest {
+        /// The file.
+        path: PathBuf,
+        /// Its digest.
+        actual: Digest,
+        /// The key of the pin.
+        key: String,
+    },
+    /// Machine code.
+    #[error("{} is compiled machine code, which is never loaded: use the component itself", path.display())]
+    Precompiled {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Not a component, cut short, or one that uses what is switched off.
+    #[error("{} is not a component that this host can load: {detail}", path.display())]
+    NotAComponent {
+        /// The file.
+        path: PathBuf,
+        /// What the compiler says.
+        detail: String,
+    },
+    /// Compiling it takes too long.
+    #[error("{} was not compiled within {seconds} s: build the plugin smaller", path.display())]
+    TooSlow {
+        /// The file.
+        path: PathBuf,
+        /// The limit.
+        seconds: u64,
+    },
+}
+
+impl ArtefactFault {
+    /// Whether loading the same file again may succeed.
+    #[must_use]
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::Io { .. } | Self::TooSlow { .. } => true,
+            Self::NotAFile { .. }
+            | Self::TooLarge { .. }
+            | Self::OtherDigest { .. }
+            | Self::Precompiled { .. }
+            | Self::NotAComponent { .. } => false,
+        }
+    }
+}
+
+/// A component, compiled and not yet linked to anything.
+pub(crate) struct Artefact {
+    pub(crate) component: Component,
+    pub(crate) digest: Digest,
+}
+
+impl Artefact {
+    /// Reads, checks and compiles a file. Takes a second and more for large components: not for async threads.
+    ///
+    /// # Errors
+    /// [`ArtefactFault`].
+    pub(crate) fn load(
+        engine: &Engine,
+        plugin: &str,
+        path: &Path,
+        pin: Option<Digest>,
+        limits: &Limits,
+    ) -> Result<Self, ArtefactFault> {
+        let bytes = read_bounded(plugin, path, limits)?;
+        let path = || path.to_owned();
+        let actual = Digest::of(&bytes);
+        if pin.is_some_and(|pin| pin != actual) {
+            return Err(ArtefactFault::OtherDigest { path: path(), actual, key: plugin_key(plugin, "sha256") });
+        }
+        if Engine::detect_precompiled(&bytes).is_some() {
+            return Err(ArtefactFault::Precompiled { path: path() });
+        }
+        let component = Component::from_binary(engine, &bytes).map_err(|error| {
+            let detail = one_line(&format!("{error:#}"), DETAIL_BYTES_MAX);
+            ArtefactFault::NotAComponent { path: path(), detail }
+        })?;
+        Ok(Self { component, digest: actual })
+    }
+}
+
+fn read_bounded(plugin: &str, path: &Path, limits: &Limits) -> Result<Vec<u8>, ArtefactFault> {
+    let key = || plugin_key(plugin, "file");
+    let io = |source| ArtefactFault::Io { path: path.to_owned(), source, key: key() };
+    // Asked before opening: opening a pipe waits for a writer.
+    if !path.metadata().map_err(io)?.is_file() {
+        return Err(ArtefactFault::NotAFile { path: path.to_owned(), key: key() });
+    }
+    let allowed = u64::try_from(limits.mib(Limit::ComponentMib)).unwrap_or(u64::MAX);
+    let mut bytes = Vec::new();
+    let file = File::open(path).map_err(io)?;
+    file.take(allowed.saturating_add(1)).read_to_end(&mut bytes).map_err(io)?;
+    if u64::try_from(bytes.len()).unwrap_or(u64::MAX) > allowed {
+        let key = plugin_key(plugin, "limits.component_mib");
+        return Err(ArtefactFault::TooLarge {
+            path: path.to_owned(),
+            allowed_mib: limits.get(Limit::ComponentMib),
+            key,
+        });
+    }
+    Ok(bytes)
+}

@@ -1,0 +1,67 @@
+//! The bindings, as the generator makes them from `wit/`. Owns nothing by hand.
+//!
+//! The capabilities that this version serves and the `plugin` interface are generated once, in [`base`]; each hook is a
+//! world of its own that reuses their types. The contract's worlds are not used as they stand: they import capabilities
+//! that are not served yet, and each would bring its own copy of the shared types.
+#![allow(
+    missing_docs,
+    unreachable_pub,
+    unsafe_code,
+    clippy::all,
+    clippy::allow_attributes_without_reason,
+    reason = "generated code follows its generator's style"
+)]
+
+/// The served capabilities, and what all plugins export.
+pub(crate) mod base {
+    wasmtime::component::bindgen!({
+        path: "../../wit",
+        inline: "
+            package xthonpay:runtime;
+
+            world base {
+                import xthonpay:host/log@0.1.0;
+                import xthonpay:host/clock@0.1.0;
+                import xthonpay:host/config@0.1.0;
+                export xthonpay:hooks/plugin@0.1.0;
+            }
+        ",
+        world: "xthonpay:runtime/base",
+        imports: { default: trappable },
+        exports: { default: async },
+    });
+}
+
+/// The hook `invoice-rules`.
+pub(crate) mod invoice_rules {
+    wasmtime::component::bindgen!({
+        path: "../../wit",
+        inline: "
+            package xthonpay:runtime-invoice-rules;
+
+            world invoice-rules-hook {
+                export xthonpay:hooks/invoice-rules@0.1.0;
+            }
+        ",
+        world: "xthonpay:runtime-invoice-rules/invoice-rules-hook",
+        with: { "xthonpay:host/types@0.1.0": super::base::xthonpay::host::types },
+        exports: { default: async },
+    });
+}
+
+/// The hook `webhook-format`.
+pub(crate) mod webhook_format {
+    wasmtime::component::bindgen!({
+        path: "../../wit",
+        inline: "
+            package xthonpay:runtime-webhook-format;
+
+            world webhook-format-hook {
+                export xthonpay:hooks/webhook-format@0.1.0;
+            }
+        ",
+        world: "xthonpay:runtime-webhook-format/webhook-format-hook",
+        with: { "xthonpay:host/types@0.1.0": super::base::xthonpay::host::types },
+        exports: { default: async },
+    });
+}

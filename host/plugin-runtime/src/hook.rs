@@ -1,0 +1,240 @@
+//! Hooks: what plugins decide, and a plugin as it is bound to one.
+//!
+//! A file per served hook turns the domain's values into the contract's and back; this file holds what they share. A bound
+//! plugin that is not loaded answers every call with its failure policy: it is never left out in silence.
+
+mod invoice_rules;
+mod webhook_format;
+
+use core::fmt;
+use std::sync::Arc;
+
+use sha2::{Digest as _, Sha256};
+use tracing::debug;
+use wasmtime::Store;
+use wasmtime::component::{Instance, InstancePre};
+use xthonpay_domain::text::is_deceptive;
+use xthonpay_payments::port::clock::Clock;
+use xthonpay_payments::port::hooks::{HookFailure, OnFailure};
+
+use crate::artefact::Digest;
+use crate::bindings::base::xthonpay::host::types::{CallInfo, Detail, HookError};
+use crate::fault::{CallFault, RETRY_LATER};
+use crate::instance::{Call, CallState, Runner, Work};
+use crate::limits::Limit;
+use crate::loader::About;
+use crate::meter::LimitHit;
+use crate::plain_text::one_line;
+use crate::policy::Policies;
+
+pub(crate) use invoice_rules::InvoiceRulesHook;
+pub(crate) use webhook_format::WebhookFormatHook;
+
+/// Bytes of a plugin's code and message that a failure repeats.
+const DETAIL_BYTES_MAX: usize = 300;
+
+/// Bytes of a digest that make a call's id: 128 bits, so that no two facts share one.
+const CALL_ID_BYTES: usize = 16;
+
+/// A hook. Each has a world of its own in the contract.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Hook {
+    /// Rules for invoices.
+    InvoiceRules,
+    /// The shape of webhooks.
+    WebhookFormat,
+    /// The flow of the bot. Not served in this version.
+    BotFlow,
+    /// Policies for withdrawals. Not served in this version.
+    WithdrawalPolicy,
+}
+
+impl Hook {
+    /// Every hook.
+    pub const ALL: [Self; 4] = [Self::InvoiceRules, Self::WebhookFormat, Self::BotFlow, Self::WithdrawalPolicy];
+
+    /// The hook's word in manifests, in `[hooks]` and in the contract.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::InvoiceRules => "invoice-rules",
+            Self::WebhookFormat => "webhook-format",
+            Self::BotFlow => "bot-flow",
+            Self::WithdrawalPolicy => "withdrawal-policy",
+        }
+    }
+
+    /// The hook of a word.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|hook| hook.name() == name)
+    }
+
+    /// All words, for messages.
+    pub(crate) fn names() -> String {
+        Self::ALL.map(Self::name).join(", ")
+    }
+}
+
+impl fmt::Display for Hook {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// A hook that this version serves.
+pub(crate) trait Served: Send + Sync + 'static {
+    /// Which.
+    const HOOK: Hook;
+
+    /// A linked component that exports the hook.
+    type Pre: Clone + Send + Sync + 'static;
+
+    /// Finds the exports of the hook.
+    ///
+    /// # Errors
+    /// The engine's, when one is missing.
+    fn find_exports(linked: InstancePre<CallState>) -> wasmtime::Result<Self::Pre>;
+
+    /// Checks the types of the exports, which show in an instance only.
+    ///
+    /// # Errors
+    /// The engine's, with the difference.
+    fn check_types(store: &mut Store<CallState>, instance: &Instance) -> wasmtime::Result<()>;
+}
+
+/// A plugin that the operator bound to a hook, loaded or not.
+pub(crate) struct Bound<H: Served> {
+    /// The name of its table.
+    pub(crate) name: String,
+    pub(crate) policies: Policies,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) state: State<H>,
+}
+
+pub(crate) enum State<H: Served> {
+    Ready(Ready<H>),
+    /// Why it is not loaded.
+    Failed(String),
+}
+
+/// A loaded plugin.
+pub(crate) struct Ready<H: Served> {
+    pub(crate) runner: Runner,
+    pub(crate) linked: H::Pre,
+    pub(crate) digest: Digest,
+    pub(crate) about: About,
+}
+
+impl<H: Served> Bound<H> {
+    /// Runs a call. `input_bytes` is the size of what the guest is told.
+    async fn call<R, W>(&self, call: Call, input_bytes: usize, work: W) -> Result<R, CallFault>
+    where
+        R: Send + 'static,
+        W: for<'a> FnOnce(&'a mut Store<CallState>, H::Pre) -> Work<'a, Result<R, HookError>> + Send + 'static,
+    {
+        let ready = match &self.state {
+            State::Ready(ready) => ready,
+            State::Failed(reason) => return Err(CallFault::NotLoaded { reason: reason.clone() }),
+        };
+        let limits = &ready.runner.profile().limits;
+        if input_bytes > limits.kib(Limit::InputKib) {
+            return Err(ready.runner.fault(kib_hit(Limit::InputKib, input_bytes)));
+        }
+        let linked = ready.linked.clone();
+        ready.runner.run(call, move |store| work(store, linked)).await?.map_err(|error| declined(&error))
+    }
+
+    /// Whether an answer of `bytes` is within the limit.
+    fn check_output(&self, bytes: usize) -> Result<(), CallFault> {
+        match &self.state {
+            State::Ready(ready) if bytes > ready.runner.profile().limits.kib(Limit::OutputKib) => {
+                Err(ready.runner.fault(kib_hit(Limit::OutputKib, bytes)))
+            }
+            State::Ready(_) | State::Failed(_) => Ok(()),
+        }
+    }
+
+    /// The port's form of a failure.
+    fn failure(&self, hook: &'static str, policy: OnFailure, fault: &CallFault) -> HookFailure {
+        debug!(target: "plugin", plugin = self.name, function = hook, ?fault, "the call failed");
+        let transient = fault.is_transient();
+        HookFailure { plugin: self.name.clone(), hook, reason: fault.to_string(), policy, transient }
+    }
+}
+
+fn kib_hit(limit: Limit, bytes: usize) -> LimitHit {
+    LimitHit { limit, used: u64::try_from(bytes.div_ceil(1_024)).ok() }
+}
+
+/// The plugin's own failure, made fit for a log.
+fn declined(error: &HookError) -> CallFault {
+    let (kind, Detail { code, message, .. }) = match error {
+        HookError::BadInput(detail) => ("bad-input", detail),
+        HookError::RetryLater(detail) => (RETRY_LATER, detail),
+        HookError::Other(detail) => ("other", detail),
+    };
+    CallFault::Declined { kind, code: one_line(code, DETAIL_BYTES_MAX), message: one_line(message, DETAIL_BYTES_MAX) }
+}
+
+/// The id of a call about a fact: equal parts give equal ids.
+fn call_id(function: &str, parts: &[&str]) -> String {
+    let mut hasher = Sha256::new();
+    for part in [&[function], parts].concat() {
+        // The length in front keeps ("ab", "c") and ("a", "bc") apart.
+        hasher.update(u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes());
+        hasher.update(part);
+    }
+    let digest = hasher.finalize();
+    let bytes = digest.get(..CALL_ID_BYTES).unwrap_or(&digest);
+    format!("{function}:{}", hex::encode(bytes))
+}
+
+fn call_info(call: &Call, merchant: String, attempt: u32) -> CallInfo {
+    CallInfo { call_id: call.id.clone(), merchant_id: merchant, at: call.at.as_millis(), attempt, attrs: Vec::new() }
+}
+
+/// Bytes of named values.
+fn attrs_bytes(attrs: &[(String, String)]) -> usize {
+    attrs.iter().map(|(key, value)| key.len().saturating_add(value.len())).sum()
+}
+
+/// A value of an answer that breaks the contract.
+fn bad(what: impl Into<String>) -> CallFault {
+    CallFault::BadOutput { what: what.into() }
+}
+
+/// A sentence of an answer that people will read.
+fn sentence(field: &str, text: String, bytes_max: usize) -> Result<String, CallFault> {
+    if text.is_empty() || text.len() > bytes_max {
+        return Err(bad(format!("{field} has {} bytes, not 1 to {bytes_max}", text.len())));
+    }
+    if text.chars().any(is_deceptive) {
+        return Err(bad(format!("{field} holds control, invisible or direction-changing characters")));
+    }
+    Ok(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn call_ids_are_stable_and_separate() {
+        let id = call_id("render", &["evt", "end"]);
+        assert_eq!(id, call_id("render", &["evt", "end"]));
+        assert_eq!(id, "render:b497792594bfe9cb5fe6e7cf42b8f6ec");
+        for other in [call_id("render", &["ev", "tend"]), call_id("on-draft", &["evt", "end"]), call_id("render", &[])]
+        {
+            assert_ne!(id[id.len() - 32..], other[other.len() - 32..]);
+        }
+    }
+
+    #[test]
+    fn sentences_are_bounded_and_plain() {
+        assert_eq!(sentence("message", "Zu groß.".to_owned(), 64), Ok("Zu groß.".to_owned()));
+        for text in ["", "a\nb", "\u{202e}a", "a\u{7f}", &"x".repeat(65)] {
+            assert!(sentence("message", text.to_owned(), 64).is_err(), "{text:?}");
+        }
+    }
+}

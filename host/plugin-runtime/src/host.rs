@@ -1,0 +1,323 @@
+//! The plugins of a host: the bound set behind the port, and what is known about each.
+//!
+//! The set stands behind one pointer. Calls that began before an exchange end with the plugin that they began with.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use thiserror::Error;
+use tracing::warn;
+use xthonpay_payments::port::clock::Clock;
+use xthonpay_payments::port::hooks::{Hooks, InvoiceRules, WebhookFormat};
+
+use crate::artefact::Digest;
+use crate::config::{PluginConfig, RuntimeConfig};
+use crate::engine::{EngineError, Sandbox};
+use crate::fault::PluginFault;
+use crate::hook::{Bound, Hook, InvoiceRulesHook, Served, State, WebhookFormatHook};
+use crate::loader::{About, Loader};
+
+/// Rules that may be chained. Every draft waits for all of them.
+const RULES_MAX: usize = 16;
+
+/// A host that cannot start with these plugins.
+#[derive(Debug, Error)]
+pub enum LoadError {
+    /// The engine cannot be set up.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    /// A plugin is bound to a hook that this version does not serve.
+    #[error(
+        "hooks.{hook} names `{plugin}`, and this version of the host does not serve the hook {hook} yet: remove it"
+    )]
+    HookNotServed {
+        /// The hook.
+        hook: Hook,
+        /// The plugin.
+        plugin: String,
+    },
+    /// A hook names a plugin that has no table.
+    #[error("hooks.{hook} names `{plugin}`, and there is no table [plugins.{plugin}]: add it, or correct the name")]
+    NotConfigured {
+        /// The hook.
+        hook: Hook,
+        /// The plugin.
+        plugin: String,
+    },
+    /// A hook names a plugin twice.
+    #[error("hooks.{hook} names `{plugin}` twice: remove one")]
+    BoundTwice {
+        /// The hook.
+        hook: Hook,
+        /// The plugin.
+        plugin: String,
+    },
+    /// Too many rules in the chain.
+    #[error("hooks.invoice-rules names {count} plugins, more than {RULES_MAX}: remove some")]
+    TooManyRules {
+        /// How many.
+        count: usize,
+    },
+    /// A required plugin did not load.
+    #[error("plugin {plugin}, hook {hook}: it is required (plugins.{plugin}.required) and did not load: {fault}")]
+    Required {
+        /// The plugin.
+        plugin: String,
+        /// The hook.
+        hook: Hook,
+        /// Why.
+        #[source]
+        fault: Box<PluginFault>,
+    },
+    /// A required plugin serves no hook.
+    #[error(
+        "plugin {plugin} is required (plugins.{plugin}.required), and no hook names it: bind it, or remove `required`"
+    )]
+    RequiredUnbound {
+        /// The plugin.
+        plugin: String,
+    },
+}
+
+impl LoadError {
+    /// Whether the same start may succeed later.
+    #[must_use]
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::Engine(error) => error.is_transient(),
+            Self::Required { fault, .. } => fault.is_transient(),
+            Self::HookNotServed { .. }
+            | Self::NotConfigured { .. }
+            | Self::BoundTwice { .. }
+            | Self::TooManyRules { .. }
+            | Self::RequiredUnbound { .. } => false,
+        }
+    }
+}
+
+/// A plugin that was not exchanged. The one that served before serves on.
+#[derive(Debug, Error)]
+pub enum ReloadError {
+    /// No hook names it.
+    #[error("no hook names the plugin `{plugin}`")]
+    NotBound {
+        /// The plugin.
+        plugin: String,
+    },
+    /// The candidate did not load.
+    #[error("plugin {plugin}, hook {hook}: the new version did not load, and the old one serves on: {fault}")]
+    Refused {
+        /// The plugin.
+        plugin: String,
+        /// The hook.
+        hook: Hook,
+        /// Why.
+        #[source]
+        fault: Box<PluginFault>,
+    },
+}
+
+impl ReloadError {
+    /// Whether the same exchange may succeed later.
+    #[must_use]
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::NotBound { .. } => false,
+            Self::Refused { fault, .. } => fault.is_transient(),
+        }
+    }
+}
+
+/// What is known about a configured plugin.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PluginReport {
+    /// The name of its table.
+    pub name: String,
+    /// The hook that it is bound to; `None` when it is bound to none.
+    pub hook: Option<Hook>,
+    /// How it does.
+    pub state: PluginState,
+}
+
+/// How a plugin does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PluginState {
+    /// It is loaded and serves its hook.
+    Active {
+        /// The SHA-256 of its component.
+        digest: Digest,
+        /// What it says about itself.
+        about: About,
+    },
+    /// It is bound and not loaded: its hook uses the failure policy.
+    Failed {
+        /// Why, and what to do.
+        reason: String,
+    },
+    /// No hook names it, so it is not loaded.
+    Unbound,
+}
+
+/// The bound plugins. Exchanged as a whole.
+#[derive(Clone, Default)]
+struct Set {
+    rules: Vec<Arc<Bound<InvoiceRulesHook>>>,
+    format: Option<Arc<Bound<WebhookFormatHook>>>,
+}
+
+/// The plugins of a host.
+pub struct PluginHost {
+    loader: Loader,
+    set: ArcSwap<Set>,
+    /// Configured plugins that no hook names.
+    unbound: BTreeSet<String>,
+}
+
+impl PluginHost {
+    /// Loads the plugins that the configuration binds. Has to be called inside a tokio runtime.
+    ///
+    /// A plugin that does not load is reported and its hook uses its failure policy, unless the plugin is required.
+    ///
+    /// # Errors
+    /// [`LoadError`] for bindings that make no sense, a required plugin that does not load, and an engine that cannot be
+    /// set up.
+    pub async fn load(config: RuntimeConfig, clock: Arc<dyn Clock>) -> Result<Self, LoadError> {
+        let unbound = check_bindings(&config)?;
+        let loader = Loader { sandbox: Arc::new(Sandbox::new(config.cache_dir.as_deref())?), clock };
+        let mut set = Set::default();
+        for name in &config.bindings.invoice_rules {
+            set.rules.push(bind(&loader, name, &config).await?);
+        }
+        if let Some(name) = &config.bindings.webhook_format {
+            set.format = Some(bind(&loader, name, &config).await?);
+        }
+        Ok(Self { loader, set: ArcSwap::from_pointee(set), unbound })
+    }
+
+    /// Loads a bound plugin anew and exchanges it for the one that serves now. May be dropped at any time; then nothing
+    /// is exchanged.
+    ///
+    /// # Errors
+    /// [`ReloadError`]; the plugin that serves now serves on.
+    pub async fn reload(&self, name: &str, config: &PluginConfig) -> Result<(), ReloadError> {
+        let set = self.set.load_full();
+        let is_rules = set.rules.iter().any(|bound| bound.name == name);
+        let is_format = set.format.as_ref().is_some_and(|bound| bound.name == name);
+        if is_rules {
+            let fresh = candidate(&self.loader, name, config).await?;
+            self.set.rcu(|set| set.with_rules(&fresh));
+        } else if is_format {
+            let fresh = candidate(&self.loader, name, config).await?;
+            self.set.rcu(|set| Set { format: Some(Arc::clone(&fresh)), ..Set::clone(set) });
+        } else {
+            return Err(ReloadError::NotBound { plugin: name.to_owned() });
+        }
+        Ok(())
+    }
+
+    /// How every configured plugin does: the bound ones in the order of their calls, then the others by name.
+    #[must_use]
+    pub fn report(&self) -> Vec<PluginReport> {
+        let set = self.set.load();
+        let unbound = |name: &String| PluginReport { name: name.clone(), hook: None, state: PluginState::Unbound };
+        let rules = set.rules.iter().map(|bound| bound.report());
+        rules.chain(set.format.iter().map(|bound| bound.report())).chain(self.unbound.iter().map(unbound)).collect()
+    }
+
+    /// Whether a bound plugin is not loaded.
+    #[must_use]
+    pub fn is_degraded(&self) -> bool {
+        self.report().iter().any(|report| matches!(report.state, PluginState::Failed { .. }))
+    }
+}
+
+impl Hooks for PluginHost {
+    fn invoice_rules(&self) -> Vec<Arc<dyn InvoiceRules>> {
+        self.set.load().rules.iter().map(|bound| Arc::clone(bound) as Arc<dyn InvoiceRules>).collect()
+    }
+
+    fn webhook_format(&self) -> Option<Arc<dyn WebhookFormat>> {
+        self.set.load().format.as_ref().map(|bound| Arc::clone(bound) as Arc<dyn WebhookFormat>)
+    }
+}
+
+impl Set {
+    /// The set with `fresh` in the place of the rules of the same name.
+    fn with_rules(&self, fresh: &Arc<Bound<InvoiceRulesHook>>) -> Self {
+        let replace =
+            |bound: &Arc<Bound<InvoiceRulesHook>>| Arc::clone(if bound.name == fresh.name { fresh } else { bound });
+        Self { rules: self.rules.iter().map(replace).collect(), format: self.format.clone() }
+    }
+}
+
+impl<H: Served> Bound<H> {
+    fn report(&self) -> PluginReport {
+        let state = match &self.state {
+            State::Ready(ready) => PluginState::Active { digest: ready.digest, about: ready.about.clone() },
+            State::Failed(reason) => PluginState::Failed { reason: reason.clone() },
+        };
+        PluginReport { name: self.name.clone(), hook: Some(H::HOOK), state }
+    }
+}
+
+/// Checks that the hooks name configured plugins, and tells which plugins are left over.
+fn check_bindings(config: &RuntimeConfig) -> Result<BTreeSet<String>, LoadError> {
+    let bindings = &config.bindings;
+    let bound: [(Hook, Vec<&String>); 4] = [
+        (Hook::InvoiceRules, bindings.invoice_rules.iter().collect()),
+        (Hook::WebhookFormat, bindings.webhook_format.iter().collect()),
+        (Hook::BotFlow, bindings.bot_flow.iter().collect()),
+        (Hook::WithdrawalPolicy, bindings.withdrawal_policy.iter().collect()),
+    ];
+    let mut unbound: BTreeSet<String> = config.plugins.keys().cloned().collect();
+    for (hook, names) in bound {
+        for (position, name) in names.iter().enumerate() {
+            let plugin = || (*name).clone();
+            if matches!(hook, Hook::BotFlow | Hook::WithdrawalPolicy) {
+                return Err(LoadError::HookNotServed { hook, plugin: plugin() });
+            }
+            if !config.plugins.contains_key(*name) {
+                return Err(LoadError::NotConfigured { hook, plugin: plugin() });
+            }
+            if names.iter().take(position).any(|earlier| earlier == name) {
+                return Err(LoadError::BoundTwice { hook, plugin: plugin() });
+            }
+            unbound.remove(*name);
+        }
+    }
+    if bindings.invoice_rules.len() > RULES_MAX {
+        return Err(LoadError::TooManyRules { count: bindings.invoice_rules.len() });
+    }
+    let required = |name: &&String| config.plugins.get(*name).is_some_and(|plugin| plugin.required);
+    match unbound.iter().find(required) {
+        Some(plugin) => Err(LoadError::RequiredUnbound { plugin: plugin.clone() }),
+        None => Ok(unbound),
+    }
+}
+
+async fn bind<H: Served>(loader: &Loader, name: &str, config: &RuntimeConfig) -> Result<Arc<Bound<H>>, LoadError> {
+    let Some(plugin) = config.plugins.get(name) else {
+        return Err(LoadError::NotConfigured { hook: H::HOOK, plugin: name.to_owned() });
+    };
+    match loader.bind::<H>(name, plugin).await {
+        (_, Some(fault)) if plugin.required => {
+            Err(LoadError::Required { plugin: name.to_owned(), hook: H::HOOK, fault: Box::new(fault) })
+        }
+        (bound, _) => Ok(Arc::new(bound)),
+    }
+}
+
+async fn candidate<H: Served>(
+    loader: &Loader,
+    name: &str,
+    config: &PluginConfig,
+) -> Result<Arc<Bound<H>>, ReloadError> {
+    match loader.bind::<H>(name, config).await {
+        (bound, None) => Ok(Arc::new(bound)),
+        (_, Some(fault)) => {
+            warn!(plugin = name, hook = %H::HOOK, "the version that serves now serves on");
+            Err(ReloadError::Refused { plugin: name.to_owned(), hook: H::HOOK, fault: Box::new(fault) })
+        }
+    }
+}

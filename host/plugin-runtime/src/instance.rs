@@ -1,0 +1,176 @@
+//! One call: a place, a store of its own with its limits, the guest's work, and what came of it.
+//!
+//! A call runs as a task of its own. A caller that gives up, or that is out of time, never drops a guest in the middle of
+//! its work: the guest ends by itself or at its next tick, and frees its place then.
+
+use core::future::Future;
+use core::pin::Pin;
+use core::time::Duration;
+use std::sync::Arc;
+
+use tokio::time::{Instant, timeout};
+use tracing::{Instrument as _, debug_span, warn};
+use wasmtime::{Store, Trap, WasmBacktrace};
+use xthonpay_domain::time::Timestamp;
+
+use crate::admission::{Admission, Place};
+use crate::capability::log::LogBudget;
+use crate::engine::{Sandbox, TRACE_FRAMES_MAX};
+use crate::fault::{CallFault, plugin_key};
+use crate::limits::{Limit, Limits};
+use crate::meter::{LimitHit, Meter, Stopwatch};
+use crate::plain_text::one_line;
+use crate::settings::Settings;
+
+/// Bytes of a name or message from the runtime or the guest that are worth showing.
+const DETAIL_BYTES_MAX: usize = 300;
+
+/// What all calls of a loaded plugin share.
+pub(crate) struct Profile {
+    /// The name of its table.
+    pub(crate) name: String,
+    pub(crate) settings: Settings,
+    pub(crate) limits: Limits,
+}
+
+/// Which call this is.
+#[derive(Clone, Debug)]
+pub(crate) struct Call {
+    /// The function of the hook.
+    pub(crate) function: &'static str,
+    /// Names the fact that is decided; the same for a repeated call.
+    pub(crate) id: String,
+    /// The host's time of the call.
+    pub(crate) at: Timestamp,
+}
+
+/// What the capabilities know about the call that they serve.
+pub(crate) struct CallState {
+    pub(crate) profile: Arc<Profile>,
+    pub(crate) call: Call,
+    pub(crate) meter: Meter,
+    pub(crate) log: LogBudget,
+}
+
+/// The work of a guest in a fresh store: instantiate, call, return the answer.
+pub(crate) type Work<'a, R> = Pin<Box<dyn Future<Output = wasmtime::Result<R>> + Send + 'a>>;
+
+/// Runs the calls of one loaded plugin.
+pub(crate) struct Runner {
+    sandbox: Arc<Sandbox>,
+    profile: Arc<Profile>,
+    admission: Admission,
+}
+
+impl Runner {
+    pub(crate) fn new(sandbox: Arc<Sandbox>, profile: Profile) -> Self {
+        let admission = Admission::new(&profile.limits, Arc::clone(&sandbox.places));
+        Self { sandbox, profile: Arc::new(profile), admission }
+    }
+
+    pub(crate) fn profile(&self) -> &Profile {
+        &self.profile
+    }
+
+    /// Runs one call within the plugin's limits. May be dropped at any time.
+    ///
+    /// # Errors
+    /// [`CallFault`].
+    pub(crate) async fn run<R, W>(&self, call: Call, work: W) -> Result<R, CallFault>
+    where
+        R: Send + 'static,
+        W: for<'a> FnOnce(&'a mut Store<CallState>) -> Work<'a, R> + Send + 'static,
+    {
+        let place = self.admission.enter().await.map_err(|hit| self.fault(hit))?;
+        let wall = Duration::from_millis(self.profile.limits.get(Limit::WallMs));
+        let span =
+            debug_span!(target: "plugin", "call", plugin = self.profile.name, function = call.function, id = call.id);
+        let store = self.store(call, wall);
+        let task = tokio::spawn(drive(store, place, work).instrument(span));
+        match timeout(wall, task).await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(join)) if join.is_panic() => Err(CallFault::Host { detail: "a panic" }),
+            Ok(Err(_)) => Err(CallFault::Host { detail: "the host is shutting down" }),
+            // The task goes on without us until its guest ends at the next tick.
+            Err(_) => Err(self.fault(LimitHit { limit: Limit::WallMs, used: None })),
+        }
+    }
+
+    /// A store for one call, with every limit set.
+    fn store(&self, call: Call, wall: Duration) -> Store<CallState> {
+        let limits = &self.profile.limits;
+        let state = CallState {
+            meter: Meter::new(limits),
+            log: LogBudget::new(limits),
+            profile: Arc::clone(&self.profile),
+            call,
+        };
+        let mut store = Store::new(&self.sandbox.engine, state);
+        store.limiter(|state| &mut state.meter);
+        store.set_hostcall_fuel(limits.kib(Limit::CrossingKib));
+        let now = Instant::now();
+        let mut stopwatch = Stopwatch::new(limits, now.checked_add(wall).unwrap_or(now));
+        store.epoch_deadline_callback(move |_| stopwatch.tick().map_err(Into::into));
+        store.set_epoch_deadline(1);
+        store
+    }
+
+    /// The fault of a limit that was reached.
+    pub(crate) fn fault(&self, hit: LimitHit) -> CallFault {
+        limit_fault(&self.profile, hit)
+    }
+}
+
+/// Carries out the work and tells what came of it. Owns the store and the place to the end.
+async fn drive<R, W>(mut store: Store<CallState>, place: Place, work: W) -> Result<R, CallFault>
+where
+    W: for<'a> FnOnce(&'a mut Store<CallState>) -> Work<'a, R>,
+{
+    let answer = work(&mut store).await;
+    let state = store.data();
+    let dropped = state.log.dropped();
+    if dropped > 0 {
+        warn!(target: "plugin", plugin = state.profile.name, id = state.call.id, dropped, "lines of the log were dropped");
+    }
+    let answer = answer.map_err(|error| diagnose(&error, state));
+    drop(place);
+    answer
+}
+
+fn limit_fault(profile: &Profile, hit: LimitHit) -> CallFault {
+    CallFault::Limit {
+        limit: hit.limit,
+        used: hit.used,
+        allowed: profile.limits.get(hit.limit),
+        key: limit_key(profile, hit.limit),
+    }
+}
+
+fn limit_key(profile: &Profile, limit: Limit) -> String {
+    plugin_key(&profile.name, &format!("limits.{}", limit.key()))
+}
+
+/// Why the work failed: a limit of ours, a trap of the guest's own, or a value that did not cross.
+fn diagnose(error: &wasmtime::Error, state: &CallState) -> CallFault {
+    let hit = error.downcast_ref::<LimitHit>().copied().or_else(|| state.meter.refused());
+    if let Some(hit) = hit {
+        return limit_fault(&state.profile, hit);
+    }
+    if let Some(trap) = error.downcast_ref::<Trap>() {
+        let frames = error.downcast_ref::<WasmBacktrace>().map(frames).unwrap_or_default();
+        return CallFault::Trap { trap: one_line(&trap.to_string(), DETAIL_BYTES_MAX), frames };
+    }
+    // The engine has no types for what is left: too many instances, memories or tables, values that are malformed, and
+    // more data than may cross. So every limit that can show up like this is named.
+    let suspects = [Limit::CrossingKib, Limit::Instances, Limit::Memories, Limit::Tables, Limit::MemoryMib];
+    let keys =
+        suspects.map(|limit| format!("{} ({})", limit_key(&state.profile, limit), state.profile.limits.get(limit)));
+    CallFault::Boundary { detail: one_line(&format!("{error:#}"), DETAIL_BYTES_MAX), keys: keys.to_vec() }
+}
+
+/// The innermost functions of the guest, as the end of a sentence.
+fn frames(trace: &WasmBacktrace) -> String {
+    let names = trace.frames().iter().take(TRACE_FRAMES_MAX).map(|frame| frame.func_name().unwrap_or("?"));
+    let names = names.collect::<Vec<_>>().join(", called by ");
+    if names.is_empty() { names } else { format!(" in {}", one_line(&names, DETAIL_BYTES_MAX)) }
+}

@@ -1,0 +1,44 @@
+//! Plugins: WebAssembly components that shape invoices and webhooks inside a sandbox.
+//!
+//! This is the only crate that names wasmtime. It loads the components that the operator's configuration binds to hooks,
+//! checks them against the contract in `wit/`, runs every call in an instance of its own under limits, and turns each
+//! answer into values of the domain. It serves the port [`Hooks`]; what becomes of an answer, and what happens after a
+//! failure, is decided by the use cases with the policy that every failure carries.
+//!
+//! It reads no configuration file, stores nothing, connects to nobody and holds no secret. A plugin that does not load
+//! never keeps the host from starting, unless the operator marked it as required.
+//!
+//! Where to add things: a capability is a file in `capability/` and its place in `grant`; a hook is a file in `hook/`
+//! and its place in `host`.
+//!
+//! [`Hooks`]: xthonpay_payments::port::hooks::Hooks
+
+mod admission;
+mod artefact;
+mod bindings;
+mod capability;
+mod config;
+mod engine;
+mod fault;
+mod grant;
+mod hook;
+mod host;
+mod instance;
+mod limits;
+mod loader;
+mod manifest;
+mod meter;
+mod plain_text;
+mod policy;
+mod settings;
+
+pub use artefact::{ArtefactFault, Digest, DigestError};
+pub use config::{ConfigValue, HookBindings, PluginConfig, RuntimeConfig, Wasi};
+pub use engine::EngineError;
+pub use fault::{CallFault, PluginFault, Problem};
+pub use hook::Hook;
+pub use host::{LoadError, PluginHost, PluginReport, PluginState, ReloadError};
+pub use limits::{Limit, LimitsConfig, UnknownLimit};
+pub use loader::About;
+pub use manifest::ManifestFault;
+pub use policy::{DraftFailurePolicy, OnFailureConfig, PaymentFailurePolicy, RenderFailurePolicy};

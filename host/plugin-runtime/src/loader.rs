@@ -1,0 +1,198 @@
+//! From a table of the configuration to a bound plugin: manifest, checks, component, links, and a rehearsal.
+//!
+//! Every step refuses with what the operator has to do. Nothing of a plugin that fails a step is kept but the reason.
+
+use core::time::Duration;
+use std::sync::Arc;
+
+use tokio::task::spawn_blocking;
+use tokio::time::timeout;
+use tracing::{error, info};
+use wasmtime::component::{Component, InstancePre, Linker};
+use xthonpay_payments::port::clock::Clock;
+
+use crate::artefact::{Artefact, ArtefactFault};
+use crate::bindings::base::{Base, BasePre};
+use crate::capability;
+use crate::config::PluginConfig;
+use crate::engine::Sandbox;
+use crate::fault::{PluginFault, Problem, plugin_key};
+use crate::grant::Permitted;
+use crate::hook::{Bound, Hook, Ready, Served, State};
+use crate::instance::{Call, CallState, Profile, Runner};
+use crate::limits::Limits;
+use crate::manifest::Manifest;
+use crate::plain_text::one_line;
+use crate::policy::{self, Policies};
+use crate::settings::Settings;
+
+/// How long compiling may take: the largest components of Python need about ten seconds. A compilation that takes longer is
+/// given up; its thread ends by itself.
+const COMPILE_TIME_MAX: Duration = Duration::from_secs(120);
+
+/// Bytes that are kept of each text in which a plugin describes itself, and of each of its complaints.
+const TEXT_BYTES_MAX: usize = 300;
+
+/// Complaints of `check-config` that are shown.
+const COMPLAINTS_MAX: usize = 32;
+
+/// The functions of the interface `plugin`.
+const DESCRIBE: &str = "describe";
+const CHECK_CONFIG: &str = "check-config";
+
+/// What a plugin says about itself. One line each.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct About {
+    /// Its name for people.
+    pub name: String,
+    /// Its own version.
+    pub version: String,
+    /// What it does; may be empty.
+    pub notes: String,
+}
+
+/// Loads plugins into one sandbox.
+#[derive(Clone)]
+pub(crate) struct Loader {
+    pub(crate) sandbox: Arc<Sandbox>,
+    pub(crate) clock: Arc<dyn Clock>,
+}
+
+impl Loader {
+    /// A bound plugin, whether it could be loaded or not; with the fault if it could not.
+    pub(crate) async fn bind<H: Served>(&self, name: &str, config: &PluginConfig) -> (Bound<H>, Option<PluginFault>) {
+        let (state, fault) = match self.load::<H>(name, config).await {
+            Ok(ready) => {
+                info!(plugin = name, hook = %H::HOOK, digest = %ready.digest, version = ready.about.version, "plugin loaded");
+                (State::Ready(ready), None)
+            }
+            Err(fault) => {
+                error!(plugin = name, hook = %H::HOOK, %fault, "plugin not loaded; its failure policy applies");
+                (State::Failed(fault.to_string()), Some(fault))
+            }
+        };
+        let policies = Policies::from(config.on_failure);
+        (Bound { name: name.to_owned(), policies, clock: Arc::clone(&self.clock), state }, fault)
+    }
+
+    async fn load<H: Served>(&self, name: &str, config: &PluginConfig) -> Result<Ready<H>, PluginFault> {
+        let manifest = Manifest::read(&config.file, name, H::HOOK)?;
+        let mut problems = Vec::new();
+        let limits = Limits::resolve(name, H::HOOK, &config.limits, &mut problems);
+        let settings = Settings::resolve(name, &manifest.config, &config.config, &mut problems);
+        let permitted = Permitted::resolve(name, H::HOOK, manifest.wanted(), &config.grants, &mut problems);
+        policy::check(name, H::HOOK, &config.on_failure, &mut problems);
+        if !problems.is_empty() {
+            return Err(PluginFault::Config(problems));
+        }
+        let Artefact { component, digest } = self.compile(name, config, &limits).await?;
+        let linked = self.link(&component, &permitted)?;
+        check_exports(&component, H::HOOK)?;
+        let profile = Profile { name: name.to_owned(), settings, limits };
+        let runner = Runner::new(Arc::clone(&self.sandbox), profile);
+        let about = self.describe::<H>(&runner, linked.clone()).await?;
+        self.check_config(&runner, linked.clone()).await?;
+        let linked = H::find_exports(linked).map_err(|error| mismatch(&error))?;
+        Ok(Ready { runner, linked, digest, about })
+    }
+
+    async fn compile(&self, name: &str, config: &PluginConfig, limits: &Limits) -> Result<Artefact, PluginFault> {
+        let (engine, plugin, limits) = (self.sandbox.engine.clone(), name.to_owned(), limits.clone());
+        let (path, pin) = (config.file.clone(), config.sha256);
+        let task = spawn_blocking(move || Artefact::load(&engine, &plugin, &path, pin, &limits));
+        match timeout(COMPILE_TIME_MAX, task).await {
+            Ok(Ok(artefact)) => Ok(artefact?),
+            Ok(Err(_)) => {
+                let detail = "the compiler gave up on it".to_owned();
+                Err(ArtefactFault::NotAComponent { path: config.file.clone(), detail }.into())
+            }
+            Err(_) => {
+                Err(ArtefactFault::TooSlow { path: config.file.clone(), seconds: COMPILE_TIME_MAX.as_secs() }.into())
+            }
+        }
+    }
+
+    /// Links exactly the capabilities that the component imports, each of which has to be permitted.
+    fn link(&self, component: &Component, permitted: &Permitted) -> Result<InstancePre<CallState>, PluginFault> {
+        let engine = &self.sandbox.engine;
+        let mut linker = Linker::new(engine);
+        let mut refused = Vec::new();
+        for (import, _) in component.component_type().imports(engine) {
+            let linked = match permitted.admit(&one_line(import, TEXT_BYTES_MAX)) {
+                Ok(Some(capability)) => capability::link(capability, &mut linker),
+                Ok(None) => capability::link_types(&mut linker),
+                Err(refusal) => {
+                    refused.push(refusal);
+                    Ok(())
+                }
+            };
+            linked.map_err(|error| mismatch(&error))?;
+        }
+        if !refused.is_empty() {
+            return Err(PluginFault::Imports(refused));
+        }
+        linker.instantiate_pre(component).map_err(|error| mismatch(&error))
+    }
+
+    /// Makes an instance that is thrown away, checks the types of its exports, and asks it who it is.
+    async fn describe<H: Served>(&self, runner: &Runner, linked: InstancePre<CallState>) -> Result<About, PluginFault> {
+        let about = runner.run(self.call(DESCRIBE), move |store| {
+            Box::pin(async move {
+                let instance = linked.instantiate_async(&mut *store).await?;
+                let typed = Base::new(&mut *store, &instance)
+                    .and_then(|base| H::check_types(&mut *store, &instance).map(|()| base));
+                match typed {
+                    Ok(base) => base.xthonpay_hooks_plugin().call_describe(store).await.map(Ok),
+                    // Not a failure of the call: the plugin was built for something else.
+                    Err(error) => Ok(Err(mismatch(&error))),
+                }
+            })
+        });
+        let about = about.await.map_err(|fault| PluginFault::Rehearsal { function: DESCRIBE, fault })??;
+        let line = |text: &str| one_line(text, TEXT_BYTES_MAX);
+        Ok(About { name: line(&about.name), version: line(&about.version), notes: line(&about.notes) })
+    }
+
+    /// Asks the plugin, in another instance that is thrown away, whether it can work with its settings.
+    async fn check_config(&self, runner: &Runner, linked: InstancePre<CallState>) -> Result<(), PluginFault> {
+        let linked = BasePre::new(linked).map_err(|error| mismatch(&error))?;
+        let answer = runner.run(self.call(CHECK_CONFIG), move |store| {
+            Box::pin(async move {
+                let base = linked.instantiate_async(&mut *store).await?;
+                base.xthonpay_hooks_plugin().call_check_config(store).await
+            })
+        });
+        let answer = answer.await.map_err(|fault| PluginFault::Rehearsal { function: CHECK_CONFIG, fault })?;
+        let plugin = &runner.profile().name;
+        answer.map_err(|complaints| {
+            let problems = complaints.iter().take(COMPLAINTS_MAX).map(|found| Problem {
+                key: setting_key(plugin, &found.key),
+                message: one_line(&found.message, TEXT_BYTES_MAX),
+            });
+            PluginFault::Config(problems.collect())
+        })
+    }
+
+    fn call(&self, function: &'static str) -> Call {
+        Call { function, id: function.to_owned(), at: self.clock.now() }
+    }
+}
+
+/// The key of a complaint; the plugin itself names only the setting.
+fn setting_key(plugin: &str, key: &str) -> String {
+    if key.is_empty() {
+        return plugin_key(plugin, "config");
+    }
+    plugin_key(plugin, &format!("config.{}", one_line(key, TEXT_BYTES_MAX)))
+}
+
+/// Whether the component exports what a plugin of the hook exports. Their types are checked later.
+fn check_exports(component: &Component, hook: Hook) -> Result<(), PluginFault> {
+    let needed = ["plugin", hook.name()].map(|interface| format!("xthonpay:hooks/{interface}@0.1.0"));
+    let missing: Vec<_> = needed.into_iter().filter(|name| component.get_export_index(None, name).is_none()).collect();
+    if missing.is_empty() { Ok(()) } else { Err(PluginFault::ExportsMissing { hook, missing }) }
+}
+
+fn mismatch(error: &wasmtime::Error) -> PluginFault {
+    PluginFault::TypeMismatch { detail: one_line(&format!("{error:#}"), TEXT_BYTES_MAX) }
+}

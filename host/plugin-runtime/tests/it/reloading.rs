@@ -1,0 +1,82 @@
+//! An exchange of a plugin: at once, without losing a call, and only for a version that passes its checks.
+
+use std::fs;
+use std::time::Duration;
+
+use xthonpay_payments::port::hooks::DraftRuling;
+use xthonpay_plugin_runtime::{PluginHost, ReloadError};
+
+use crate::bench::{Bench, NAME, assert_words, rules};
+use crate::facts::draft;
+use crate::guest::Guest;
+
+/// Rules that open invoices for so many seconds.
+fn for_seconds(seconds: u32) -> Guest {
+    let mut guest = Guest::rules();
+    let accept = guest.accept(seconds, 0, "0", 0);
+    guest.function("on-draft", &accept)
+}
+
+async fn seconds(host: &PluginHost) -> u64 {
+    match rules(host).on_draft(&draft()).await {
+        Ok(DraftRuling::Accept(proposal)) => proposal.expires_in.as_secs(),
+        other => unreachable!("not accepted: {other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_new_version_serves_at_once_and_a_bad_one_never() {
+    let bench = Bench::rules(&for_seconds(60), "");
+    let host = bench.host().await;
+    let config = bench.config.plugins[NAME].clone();
+    assert_eq!(seconds(&host).await, 60);
+
+    fs::write(bench.path("subject.wasm"), for_seconds(90).component()).expect("writes");
+    assert_eq!(seconds(&host).await, 60, "a changed file alone changes nothing");
+    host.reload(NAME, &config).await.expect("loads");
+    assert_eq!(seconds(&host).await, 90);
+
+    let bad = for_seconds(120).function("check-config", "unreachable");
+    fs::write(bench.path("subject.wasm"), bad.component()).expect("writes");
+    let error = host.reload(NAME, &config).await.expect_err("does not load");
+    assert!(matches!(error, ReloadError::Refused { .. }), "{error}");
+    assert_words(&error.to_string(), &["plugin subject, hook invoice-rules", "the old one serves on", "check-config"]);
+    assert_eq!(seconds(&host).await, 90);
+    assert!(!host.is_degraded());
+}
+
+#[tokio::test]
+async fn a_call_ends_with_the_version_that_it_began_with() {
+    // Long enough to be exchanged while it runs, short enough for its time.
+    let mut slow = Guest::rules();
+    let accept = slow.accept(60, 0, "0", 0);
+    let body = format!(
+        "(local $n i64)
+         (loop $more
+            (local.set $n (i64.add (local.get $n) (i64.const 1)))
+            (br_if $more (i64.lt_u (local.get $n) (i64.const 100000000))))
+         {accept}"
+    );
+    let bench = Bench::rules(&slow.function("on-draft", &body), "limits = { cpu_ms = 2000, wall_ms = 30000 }");
+    let host = bench.host().await;
+    let config = bench.config.plugins[NAME].clone();
+    fs::write(bench.path("subject.wasm"), for_seconds(90).component()).expect("writes");
+    let question = draft();
+    let old = rules(&host);
+    let exchange = async {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        host.reload(NAME, &config).await.expect("loads");
+        seconds(&host).await
+    };
+    let (answer, after) = tokio::join!(old.on_draft(&question), exchange);
+    assert!(matches!(answer, Ok(DraftRuling::Accept(proposal)) if proposal.expires_in.as_secs() == 60), "{answer:?}");
+    assert_eq!(after, 90);
+}
+
+#[tokio::test]
+async fn only_bound_plugins_are_exchanged() {
+    let bench = Bench::rules(&for_seconds(60), "");
+    let host = bench.host().await;
+    let error = host.reload("nobody", &bench.config.plugins[NAME]).await.expect_err("is not bound");
+    assert!(matches!(error, ReloadError::NotBound { .. }), "{error}");
+}
