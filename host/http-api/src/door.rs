@@ -1,0 +1,155 @@
+//! Who calls, and whether they may. Every signed call comes through here, and nothing else makes a [`Call`].
+//!
+//! The order of the checks is the order of their cost and of what they give away: size and deadline, one header of each kind,
+//! the signature and what the key may do, and only then what the request says.
+
+use std::net::SocketAddr;
+
+use axum::body::{Body, HttpBody as _};
+use axum::extract::{ConnectInfo, Request};
+use bytes::{Bytes, BytesMut};
+use futures::StreamExt as _;
+use http::HeaderMap;
+use http::request::Parts;
+use tokio::time::timeout;
+use tracing::{Span, field};
+use xthonpay_payments::access::signature::RequestParts;
+use xthonpay_payments::access::{Policy, Principal, SignedRequest};
+
+use crate::answer::Answer;
+use crate::client_address::client_address;
+use crate::config::ApiConfig;
+use crate::error::{ApiError, Fault, Outage, echo};
+use crate::policies::SignedCall;
+use crate::router::Shared;
+use crate::routes;
+
+/// Names the key.
+const X_API_KEY: &str = "x-api-key";
+/// Unix seconds at which the request was signed.
+const X_TIMESTAMP: &str = "x-timestamp";
+/// Proves possession of the key's secret.
+pub(crate) const X_SIGNATURE: &str = "x-signature";
+
+/// A request that passed every check. Its fields cannot be set outside this file.
+pub(crate) struct Call {
+    caller: Principal,
+    head: Parts,
+    body: Bytes,
+}
+
+impl Call {
+    /// Who calls.
+    pub(crate) fn caller(&self) -> &Principal {
+        &self.caller
+    }
+
+    /// The last part of the path as it was sent: an id, where the path ends with one. Not decoded, because no id needs it.
+    pub(crate) fn last_segment(&self) -> &str {
+        self.head.uri.path().rsplit('/').next().unwrap_or_default()
+    }
+
+    /// What follows the question mark.
+    pub(crate) fn query(&self) -> Option<&str> {
+        self.head.uri.query()
+    }
+
+    /// The headers.
+    pub(crate) fn headers(&self) -> &HeaderMap {
+        &self.head.headers
+    }
+
+    /// The body, exactly as it was signed.
+    pub(crate) fn body(&self) -> &Bytes {
+        &self.body
+    }
+}
+
+/// Checks a request under the policy of its call, and lets it pass to its handler.
+pub(crate) async fn pass(
+    shared: &Shared,
+    call: SignedCall,
+    policy: Policy,
+    request: Request,
+) -> Result<Answer, ApiError> {
+    let work = async {
+        let admitted = admit(shared, policy, request).await?;
+        routes::signed(shared, call, &admitted).await
+    };
+    let limit = shared.api.config.request_time_max;
+    timeout(limit, work).await.unwrap_or_else(|_| {
+        Err(ApiError::host(Outage::Unavailable, format!("no answer within {} ms", limit.as_millis())))
+    })
+}
+
+async fn admit(shared: &Shared, policy: Policy, request: Request) -> Result<Call, ApiError> {
+    let config = &shared.api.config;
+    let (head, body) = request.into_parts();
+    let body = read(body, config).await?;
+    let peer = head.extensions.get::<ConnectInfo<SocketAddr>>();
+    let peer = peer.ok_or_else(|| ApiError::host(Outage::Internal, "the request carries no address of its peer"))?;
+    let key = one(&head.headers, X_API_KEY, "X-API-Key")?;
+    let timestamp = one(&head.headers, X_TIMESTAMP, "X-Timestamp")?;
+    let signature = one(&head.headers, X_SIGNATURE, "X-Signature")?;
+    let client = client_address(peer.0.ip(), &head.headers, &config.trusted_proxies)?;
+    Span::current().record("client", field::display(client));
+    let parts = RequestParts { method: head.method.as_str(), path: head.uri.path(), body: &body };
+    let signed = SignedRequest { key, timestamp, signature, parts, peer: client };
+    let caller = shared.api.access.authenticate(signed, policy).await?;
+    Span::current().record("key", field::display(&caller.key.id));
+    if policy.mutates {
+        // The query is not signed, so nothing that changes something may depend on it.
+        refuse_query(&head)?;
+    } else if !body.is_empty() {
+        return Err(ApiError::caller(Fault::InvalidRequest, "this call takes no body"));
+    }
+    Ok(Call { caller, head, body })
+}
+
+/// The whole body, if it is small enough and comes in time.
+async fn read(body: Body, config: &ApiConfig) -> Result<Bytes, ApiError> {
+    let limit = config.body_bytes_max;
+    let too_large = || ApiError::caller(Fault::BodyTooLarge, format!("the body is larger than {limit} bytes"));
+    // What a request declares is refused before it is read.
+    if body.size_hint().lower() > u64::try_from(limit).unwrap_or(u64::MAX) {
+        return Err(too_large());
+    }
+    let reading = async {
+        let mut stream = body.into_data_stream();
+        let mut read = BytesMut::new();
+        while let Some(chunk) = stream.next().await {
+            let chunk = chunk.map_err(|_| ApiError::caller(Fault::InvalidRequest, "the body broke off"))?;
+            if read.len().saturating_add(chunk.len()) > limit {
+                return Err(too_large());
+            }
+            read.extend_from_slice(&chunk);
+        }
+        Ok(read.freeze())
+    };
+    let late = || Err(ApiError::caller(Fault::RequestTimeout, "the body did not arrive in time"));
+    timeout(config.body_time_max, reading).await.unwrap_or_else(|_| late())
+}
+
+/// The value of a header that must be there exactly once.
+fn one<'a>(headers: &'a HeaderMap, name: &str, shown: &'static str) -> Result<&'a str, ApiError> {
+    let refuse = |message: String| ApiError::at(Fault::Unauthorized, shown, message);
+    let mut values = headers.get_all(name).iter();
+    let value = values.next().ok_or_else(|| refuse(format!("the header {shown} is missing")))?;
+    if values.next().is_some() {
+        return Err(refuse(format!("the header {shown} is there more than once")));
+    }
+    value.to_str().map_err(|_| refuse(format!("the header {shown} holds more than visible ASCII characters")))
+}
+
+fn refuse_query(head: &Parts) -> Result<(), ApiError> {
+    let query = head.uri.query().unwrap_or_default();
+    if query.is_empty() {
+        return Ok(());
+    }
+    let first = query.split(['=', '&']).next().unwrap_or_default();
+    Err(ApiError::at(
+        Fault::InvalidRequest,
+        echo(first),
+        "this call takes no query parameters, because they are not signed",
+    ))
+}

@@ -1,0 +1,78 @@
+//! What every request gets, whatever becomes of it: an id, a span in the log, and headers that keep browsers and caches from
+//! making something else of the answer. Failures get their body here, because only here the id is known.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::{ConnectInfo, MatchedPath, Request, State};
+use axum::middleware::Next;
+use axum::response::Response;
+use http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
+use http::{HeaderName, HeaderValue};
+use tokio::time::Instant;
+use tracing::{Instrument as _, error, field, info, info_span, warn};
+use xthonpay_domain::id::RequestId;
+use xthonpay_payments::port::random::bytes;
+
+use crate::answer::JSON;
+use crate::error::ApiError;
+use crate::router::Shared;
+
+/// The header that carries the request id. A caller's own is ignored: it could be anything, also somebody else's.
+const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// Headers of every answer. Answers hold money and addresses, so nothing between us and the caller may keep them; they are
+/// data, so no browser may guess another type or run anything in them.
+const ALWAYS: [(HeaderName, HeaderValue); 3] = [
+    (CACHE_CONTROL, HeaderValue::from_static("no-store")),
+    (X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
+    (CONTENT_SECURITY_POLICY, HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'")),
+];
+
+/// Wraps every request.
+pub(crate) async fn edge(State(shared): State<Arc<Shared>>, request: Request, next: Next) -> Response {
+    let started = Instant::now();
+    let id = RequestId::from_random(bytes(shared.api.random.as_ref()));
+    let peer = request.extensions().get::<ConnectInfo<SocketAddr>>();
+    // The matched path, not the one that was sent: ids and whatever else stands in paths stay out of the log.
+    let route = request.extensions().get::<MatchedPath>().map_or("-", MatchedPath::as_str);
+    let span = info_span!(
+        "request",
+        %id,
+        method = %request.method(),
+        route,
+        peer = peer.map(|peer| field::display(peer.0.ip())),
+        client = field::Empty,
+        key = field::Empty,
+    );
+    async move {
+        let mut response = next.run(request).await;
+        let failure = response.extensions_mut().remove::<ApiError>();
+        if let Some(failure) = &failure {
+            *response.body_mut() = Body::from(failure.body(id.as_str()).to_string());
+            response.headers_mut().insert(CONTENT_TYPE, JSON);
+        }
+        let headers = response.headers_mut();
+        headers.extend(ALWAYS);
+        // An id is made of a prefix and hexadecimal digits.
+        headers.extend(HeaderValue::from_str(id.as_str()).ok().map(|value| (X_REQUEST_ID, value)));
+        report(failure.as_ref(), &response, started);
+        response
+    }
+    .instrument(span)
+    .await
+}
+
+fn report(failure: Option<&ApiError>, response: &Response, started: Instant) {
+    let status = response.status().as_u16();
+    let elapsed_ms = started.elapsed().as_millis();
+    match failure {
+        None => info!(status, elapsed_ms, "answered"),
+        Some(ApiError::Caller { message, .. }) => info!(status, elapsed_ms, %message, "refused"),
+        Some(ApiError::Host { cause, .. }) if failure.is_some_and(ApiError::is_transient) => {
+            warn!(status, elapsed_ms, cause, "not served");
+        }
+        Some(ApiError::Host { cause, .. }) => error!(status, elapsed_ms, cause, "failed"),
+    }
+}

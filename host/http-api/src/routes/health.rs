@@ -1,0 +1,167 @@
+//! `/healthz` and `/readyz`, for supervisors and load balancers.
+//!
+//! Healthy means that the process answers. Ready means that it can do its job: the store takes writes, every scanner keeps
+//! up, and no required part is broken. Both may be asked by anybody, so they name what is wrong and not why; the why is
+//! logged. The probe of the store costs a durable write, so its result is shared by everybody who asks within a second.
+
+use std::time::Duration;
+
+use serde::Serialize;
+use tokio::sync::Mutex;
+use tokio::time::{Instant, timeout};
+use tracing::warn;
+use xthonpay_payments::scanning::status::{ChainStatus, Health};
+
+use crate::answer::Answer;
+use crate::api::{Api, ComponentHealth};
+use crate::error::{ApiError, Outage};
+use crate::router::Shared;
+
+/// How old a report may be. Probes come every few seconds; a flood of them must not become a flood of writes.
+const REPORT_AGE_MAX: Duration = Duration::from_secs(1);
+/// How long the store may take to store a probe before it counts as not taking writes. Probes usually give up at 5 s.
+const PROBE_TIME_MAX: Duration = Duration::from_secs(2);
+
+/// The newest report.
+#[derive(Default)]
+pub(crate) struct Readiness {
+    newest: Mutex<Option<(Instant, Report)>>,
+}
+
+#[derive(Clone, Serialize)]
+struct Report {
+    ready: bool,
+    checks: Vec<Check>,
+}
+
+/// One thing that was looked at.
+#[derive(Clone, Serialize)]
+struct Check {
+    name: String,
+    ok: bool,
+    /// Whether the deployment is not ready without it.
+    required: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
+}
+
+#[derive(Serialize)]
+struct Alive {
+    alive: bool,
+}
+
+pub(crate) fn alive() -> Result<Answer, ApiError> {
+    Answer::data(Alive { alive: true })
+}
+
+pub(crate) async fn ready(shared: &Shared) -> Result<Answer, ApiError> {
+    let report = shared.readiness.report(&shared.api).await;
+    if report.ready {
+        return Answer::data(report);
+    }
+    let failing = report.checks.iter().filter(|check| check.required && !check.ok).map(|check| check.name.as_str());
+    let cause = format!("not ready: {}", failing.collect::<Vec<_>>().join(", "));
+    let data = serde_json::to_value(report).ok();
+    Err(ApiError::Host { outage: Outage::NotReady, cause, data })
+}
+
+impl Readiness {
+    async fn report(&self, api: &Api) -> Report {
+        // Held while the report is made: who asks in the meantime waits for the same one.
+        let mut newest = self.newest.lock().await;
+        if let Some((at, report)) = newest.as_ref()
+            && at.elapsed() < REPORT_AGE_MAX
+        {
+            return report.clone();
+        }
+        let mut checks = vec![store(api).await];
+        checks.extend(api.chains.iter().map(|chain| scanner(&chain.get(), api.config.scanner_lag_blocks_max)));
+        checks.extend((api.components)().into_iter().map(component));
+        let report = Report { ready: checks.iter().all(|check| check.ok || !check.required), checks };
+        *newest = Some((Instant::now(), report.clone()));
+        report
+    }
+}
+
+async fn store(api: &Api) -> Check {
+    let reason = match timeout(PROBE_TIME_MAX, api.store.probe()).await {
+        Ok(Ok(())) => None,
+        Ok(Err(error)) => {
+            warn!(%error, "the store's probe failed");
+            Some("does not take writes".to_owned())
+        }
+        Err(_) => Some(format!("took longer than {} ms to store a probe", PROBE_TIME_MAX.as_millis())),
+    };
+    Check { name: "store".to_owned(), ok: reason.is_none(), required: true, reason }
+}
+
+fn scanner(status: &ChainStatus, lag_blocks_max: u64) -> Check {
+    let reason = match &status.health {
+        Health::Starting => Some("has not read its first block yet".to_owned()),
+        Health::Failing { .. } => Some("its last step failed and is tried again".to_owned()),
+        Health::Frozen { .. } => Some("has stopped itself; an operator must look".to_owned()),
+        Health::Running => match status.lag_blocks() {
+            None => Some("does not know its position yet".to_owned()),
+            Some(lag) => (lag > lag_blocks_max).then(|| format!("is {lag} blocks behind its node")),
+        },
+    };
+    Check { name: format!("scanner:{}", status.chain), ok: reason.is_none(), required: true, reason }
+}
+
+fn component(health: ComponentHealth) -> Check {
+    let ComponentHealth { name, required, problem } = health;
+    if let Some(problem) = &problem {
+        warn!(component = name, required, problem, "a component is not well");
+    }
+    let reason = problem.is_some().then(|| "is not well".to_owned());
+    Check { name, ok: reason.is_none(), required, reason }
+}
+
+#[cfg(test)]
+mod tests {
+    use xthonpay_domain::block::{BlockNumber, BlockRef};
+    use xthonpay_domain::hash::BlockHash;
+    use xthonpay_domain::time::Timestamp;
+    use xthonpay_payments::port::store::Cursor;
+
+    use super::*;
+
+    fn status(health: Health, head: Option<u64>, tip: Option<u64>) -> ChainStatus {
+        let block = |number| BlockRef {
+            number: BlockNumber(number),
+            hash: BlockHash::new([1; 32]),
+            parent: BlockHash::new([0; 32]),
+            time: Timestamp::EPOCH,
+        };
+        let chain: xthonpay_domain::text::ChainName = "bsc".parse().expect("a name");
+        let cursor = |tip| Cursor { chain: chain.clone(), tip: block(tip), finalized: block(0), revision: 1 };
+        ChainStatus {
+            health,
+            head: head.map(BlockNumber),
+            cursor: tip.map(cursor),
+            at: Timestamp::EPOCH,
+            chain: chain.clone(),
+        }
+    }
+
+    #[test]
+    fn a_scanner_is_ready_while_it_runs_and_keeps_up() {
+        let secret = || "http://user:pass@10.0.0.1".to_owned();
+        for (health, head, tip, ready) in [
+            (Health::Running, Some(1_000), Some(1_000), true),
+            (Health::Running, Some(1_000), Some(1_001), true), // a node that fell back
+            (Health::Running, Some(1_010), Some(1_000), true),
+            (Health::Running, Some(1_011), Some(1_000), false),
+            (Health::Running, None, Some(1_000), false),
+            (Health::Running, Some(1_000), None, false),
+            (Health::Starting, Some(1_000), Some(1_000), false),
+            (Health::Failing { reason: secret() }, Some(1_000), Some(1_000), false),
+            (Health::Frozen { reason: secret() }, Some(1_000), Some(1_000), false),
+        ] {
+            let check = scanner(&status(health.clone(), head, tip), 10);
+            assert_eq!(check.ok, ready, "{health:?} {head:?} {tip:?}");
+            assert_eq!(check.reason.is_none(), ready);
+            assert!(!check.reason.unwrap_or_default().contains("10.0.0.1"));
+        }
+    }
+}
