@@ -7,6 +7,7 @@ use xthonpay_payments::port::random::Random;
 pub struct OsRandom;
 
 impl Random for OsRandom {
+    #[expect(clippy::disallowed_methods, reason = "this is the adapter that asks the operating system")]
     fn fill(&self, bytes: &mut [u8]) {
         // A host that cannot draw keys and nonces must stop: going on would mean predictable ones.
         getrandom::fill(bytes).expect("the operating system gives random bytes");
