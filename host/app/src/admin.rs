@@ -1,0 +1,9 @@
+//! Administrative commands: what an operator asks of a deployment from the same machine.
+//!
+//! A running host answers them on a socket in its data folder that only its user can open; there is no other authentication,
+//! and no network door. When no host runs, the commands open the deployment themselves. Both ways end in [`service`].
+
+pub mod client;
+pub mod protocol;
+pub mod server;
+pub mod service;

@@ -1,0 +1,96 @@
+//! The socket on which a running host answers administrative commands.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use tokio::net::UnixListener;
+use tokio_util::sync::CancellationToken;
+use tracing::info;
+use xthonpay_payments::merchants::Merchants;
+
+use super::protocol::{self, CreateKey, CreateMerchant, Refusal, Status};
+use super::service::{self, AdminError};
+
+/// Tells how the host is doing.
+pub trait StatusSource: Send + Sync {
+    /// The status now.
+    fn status(&self) -> impl Future<Output = Status> + Send;
+}
+
+/// What the socket serves.
+pub struct AdminDoor<S> {
+    /// Makes merchants and keys.
+    pub merchants: Merchants,
+    /// Tells how the host is doing.
+    pub status: S,
+}
+
+/// Opens the socket. The caller holds the lock of the data folder, so a socket that is there already is a leftover.
+///
+/// # Errors
+/// When the file system refuses.
+pub fn bind(path: &Path) -> io::Result<UnixListener> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let listener = UnixListener::bind(path)?;
+    // The folder admits its owner alone already; the mode says so of the socket too.
+    fs::set_permissions(path, fs::Permissions::from_mode(0o600))?;
+    Ok(listener)
+}
+
+/// Answers until `stop` is cancelled.
+///
+/// # Errors
+/// When the socket fails.
+pub async fn serve<S: StatusSource + 'static>(
+    listener: UnixListener,
+    door: AdminDoor<S>,
+    stop: CancellationToken,
+) -> io::Result<()> {
+    let router = Router::new()
+        .route(protocol::MERCHANTS, post(create_merchant::<S>))
+        .route(protocol::KEYS, post(create_key::<S>))
+        .route(protocol::STATUS, get(status::<S>))
+        .with_state(Arc::new(door));
+    axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned()).await
+}
+
+impl IntoResponse for AdminError {
+    fn into_response(self) -> Response {
+        let transient = self.is_transient();
+        let status = if transient { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::BAD_REQUEST };
+        (status, Json(Refusal { error: self.to_string(), transient })).into_response()
+    }
+}
+
+async fn create_merchant<S: StatusSource>(
+    State(door): State<Arc<AdminDoor<S>>>,
+    Json(asked): Json<CreateMerchant>,
+) -> Result<Response, AdminError> {
+    let made = service::create_merchant(&door.merchants, asked).await?;
+    info!(merchant = %made.merchant_id, "merchant created");
+    Ok(Json(made).into_response())
+}
+
+async fn create_key<S: StatusSource>(
+    State(door): State<Arc<AdminDoor<S>>>,
+    Json(asked): Json<CreateKey>,
+) -> Result<Response, AdminError> {
+    let made = service::create_key(&door.merchants, asked).await?;
+    info!(key = %made.key_id, merchant = %made.merchant_id, "key created");
+    Ok(Json(made).into_response())
+}
+
+async fn status<S: StatusSource>(State(door): State<Arc<AdminDoor<S>>>) -> Json<Status> {
+    Json(door.status.status().await)
+}

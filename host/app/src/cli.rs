@@ -1,0 +1,97 @@
+//! The command line: what can be asked of the binary, and how it answers.
+//!
+//! Results go to standard output, as text for people or, with `--json`, as one JSON object; everything else goes to standard
+//! error. Exit codes: 0 done, 1 refused or failed, 2 wrong usage. No secret is ever an argument.
+
+mod arguments;
+mod check;
+mod commands;
+mod output;
+mod serve;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use thiserror::Error;
+use tokio::runtime::Runtime;
+
+use crate::admin::client::AdminClientError;
+use crate::admin::service::AdminError;
+use crate::compose::StartError;
+use crate::config::ConfigError;
+use crate::process;
+use arguments::{Cli, Command, KeyCommand, MerchantCommand};
+
+/// A command that failed.
+#[derive(Debug, Error)]
+pub enum CliError {
+    /// The config is not used.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The deployment could not be opened or run.
+    #[error(transparent)]
+    Start(#[from] StartError),
+    /// The running host refused or did not answer.
+    #[error(transparent)]
+    Client(#[from] AdminClientError),
+    /// The command was refused.
+    #[error(transparent)]
+    Admin(#[from] AdminError),
+    /// The operating system refused.
+    #[error("{what}: {source}")]
+    System {
+        /// What was tried.
+        what: &'static str,
+        /// What the system answered.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The check found something.
+    #[error("the check found problems; they are listed above")]
+    CheckFailed,
+    /// The host ended by itself.
+    #[error("{0}")]
+    HostEnded(String),
+}
+
+impl CliError {
+    /// Whether the same command may succeed later.
+    #[must_use]
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::Config(error) => error.is_transient(),
+            Self::Start(error) => error.is_transient(),
+            Self::Client(error) => error.is_transient(),
+            Self::Admin(error) => error.is_transient(),
+            Self::System { .. } | Self::CheckFailed => false,
+            Self::HostEnded(_) => true,
+        }
+    }
+}
+
+/// Reads the arguments, carries the command out and returns the exit code.
+#[must_use]
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match run(cli.command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            output::complain(&error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command) -> Result<(), CliError> {
+    process::lock_down().map_err(|source| CliError::System { what: "the process cannot be locked down", source })?;
+    let runtime = Runtime::new().map_err(|source| CliError::System { what: "no threads to run on", source })?;
+    runtime.block_on(async {
+        match command {
+            Command::Serve(asked) => serve::serve(&asked.config).await,
+            Command::Check(asked) => check::check(&asked).await,
+            Command::Status(asked) => commands::status(&asked).await,
+            Command::Merchant { command: MerchantCommand::Create(asked) } => commands::create_merchant(asked).await,
+            Command::Key { command: KeyCommand::Create(asked) } => commands::create_key(asked).await,
+        }
+    })
+}

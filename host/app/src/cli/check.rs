@@ -1,0 +1,75 @@
+//! `check`: whether a host with this config would work, without starting one.
+//!
+//! Opens neither store nor vault: a running host is not disturbed, and nothing is created.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Serialize;
+use serde_json::Value;
+use tokio::time::timeout;
+use xthonpay_payments::port::chain::ChainSource as _;
+
+use super::arguments::CheckArguments;
+use super::commands::plugin_line;
+use super::{CliError, output};
+use crate::admin::protocol::PluginLine;
+use crate::compose::{self, StartError};
+use crate::config::Config;
+use crate::host::plugin_report;
+use crate::system_clock::SystemClock;
+
+/// How long the nodes of one chain may take to answer.
+const NODES_MAX: Duration = Duration::from_secs(30);
+
+#[derive(Serialize)]
+struct Report {
+    ok: bool,
+    config: Value,
+    chains: Vec<ChainLine>,
+    plugins: Vec<PluginLine>,
+}
+
+#[derive(Serialize)]
+struct ChainLine {
+    chain: String,
+    ok: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
+}
+
+/// Checks config, plugins and nodes.
+pub(super) async fn check(asked: &CheckArguments) -> Result<(), CliError> {
+    let config = Config::load(&asked.asked.deployment.config)?;
+    let sources = compose::chains(&config).map_err(StartError::from)?;
+    let plugins = compose::plugins_without_cache(&config, Arc::new(SystemClock)).await.map_err(StartError::from)?;
+    let plugins: Vec<PluginLine> = plugins.report().into_iter().map(plugin_report).collect();
+    let mut chains = Vec::new();
+    for source in sources.iter().filter(|_| !asked.offline) {
+        let reason = match timeout(NODES_MAX, source.self_check()).await {
+            Ok(Ok(())) => None,
+            Ok(Err(error)) => Some(error.to_string()),
+            Err(_) => Some(format!("the nodes did not answer within {} s", NODES_MAX.as_secs())),
+        };
+        chains.push(ChainLine { chain: source.name().to_string(), ok: reason.is_none(), reason });
+    }
+    let ok = chains.iter().all(|chain| chain.ok) && plugins.iter().all(|plugin| plugin.state != "failed");
+    let report = Report { ok, config: config.show(), chains, plugins };
+    if asked.asked.json {
+        output::json(&report)?;
+    } else {
+        output::lines(&lines(&report))?;
+    }
+    if ok { Ok(()) } else { Err(CliError::CheckFailed) }
+}
+
+fn lines(report: &Report) -> Vec<String> {
+    let mut lines = vec![format!("{:#}", report.config)];
+    lines.extend(report.chains.iter().map(|chain| match &chain.reason {
+        None => format!("chain {}: the nodes serve it as configured", chain.chain),
+        Some(reason) => format!("chain {}: {reason}", chain.chain),
+    }));
+    lines.extend(report.plugins.iter().map(plugin_line));
+    lines.push(if report.ok { "nothing to complain about".to_owned() } else { "there are problems".to_owned() });
+    lines
+}

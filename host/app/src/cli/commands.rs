@@ -1,0 +1,125 @@
+//! The administrative commands: asked of the running host, or carried out here when none runs.
+
+use std::path::Path;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::arguments::{Asked, CreateKeyArguments, CreateMerchantArguments};
+use super::{CliError, output};
+use crate::admin::client::{AdminClient, AdminClientError};
+use crate::admin::protocol::{
+    self, ChainReport, CreateKey, CreateMerchant, KeyCreated, MerchantCreated, PluginLine, Status,
+};
+use crate::admin::service;
+use crate::compose::Deployment;
+use crate::config::Config;
+
+/// `merchant create`.
+pub(super) async fn create_merchant(asked: CreateMerchantArguments) -> Result<(), CliError> {
+    let config = Config::load(&asked.asked.deployment.config)?;
+    let body = CreateMerchant { name: asked.name };
+    let made: MerchantCreated = match ask(&config.admin_socket(), protocol::MERCHANTS, &body).await? {
+        Some(made) => made,
+        None => {
+            let deployment = Deployment::open(&config).await?;
+            let made = service::create_merchant(&deployment.merchants(), body).await;
+            deployment.close().await;
+            made?
+        }
+    };
+    if asked.asked.json {
+        return output::json(&made);
+    }
+    output::lines(&[
+        format!("merchant         {}", made.merchant_id),
+        format!("name             {}", made.name),
+        format!("deposit address  {}", made.deposit_address),
+        format!("webhook secret   {}   (shown once)", made.webhook_secret),
+    ])
+}
+
+/// `key create`.
+pub(super) async fn create_key(asked: CreateKeyArguments) -> Result<(), CliError> {
+    let config = Config::load(&asked.asked.deployment.config)?;
+    let body = CreateKey {
+        merchant: asked.merchant,
+        label: asked.label,
+        scopes: asked.scopes,
+        signature: asked.signature,
+        ip: asked.ip,
+    };
+    let made: KeyCreated = match ask(&config.admin_socket(), protocol::KEYS, &body).await? {
+        Some(made) => made,
+        None => {
+            let deployment = Deployment::open(&config).await?;
+            let made = service::create_key(&deployment.merchants(), body).await;
+            deployment.close().await;
+            made?
+        }
+    };
+    if asked.asked.json {
+        return output::json(&made);
+    }
+    output::lines(&[
+        format!("key        {}", made.key_id),
+        format!("secret     {}   (shown once)", made.secret),
+        format!("merchant   {}", made.merchant_id),
+        format!("scopes     {}", made.scopes.join(", ")),
+        format!("signature  {}", made.signature),
+        format!("networks   {}", if made.ip.is_empty() { "any".to_owned() } else { made.ip.join(", ") }),
+    ])
+}
+
+/// The running host's answer, or `None` when no host runs.
+async fn ask<T: DeserializeOwned>(socket: &Path, path: &str, body: &impl Serialize) -> Result<Option<T>, CliError> {
+    match AdminClient::connect(socket).await {
+        Ok(client) => Ok(Some(client.post(path, body).await?)),
+        Err(AdminClientError::NoHost { .. }) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// `status`.
+pub(super) async fn status(asked: &Asked) -> Result<(), CliError> {
+    let config = Config::load(&asked.deployment.config)?;
+    let client = AdminClient::connect(&config.admin_socket()).await?;
+    let status: Status = client.get(protocol::STATUS).await?;
+    if asked.json {
+        output::json(&status)?;
+    } else {
+        output::lines(&status_lines(&status))?;
+    }
+    if status.ready { Ok(()) } else { Err(CliError::HostEnded(format!("not ready: {}", status.reasons.join("; ")))) }
+}
+
+fn status_lines(status: &Status) -> Vec<String> {
+    let ready = if status.ready { "ready" } else { "not ready" };
+    let mut lines = vec![
+        format!("xthonpay {} on {}: {ready}", status.version, status.listen),
+        format!("addresses watched: {}", status.addresses),
+    ];
+    lines.extend(status.chains.iter().map(chain_line));
+    lines.extend(status.plugins.iter().map(plugin_line));
+    lines
+}
+
+fn chain_line(chain: &ChainReport) -> String {
+    let number = |number: Option<u64>| number.map_or_else(|| "-".to_owned(), |number| number.to_string());
+    let reason = chain.reason.as_ref().map_or_else(String::new, |reason| format!(" ({reason})"));
+    format!(
+        "chain {}: {}{reason}, block {} of {}, final {}, {} behind",
+        chain.chain,
+        chain.health,
+        number(chain.tip),
+        number(chain.head),
+        number(chain.finalized),
+        number(chain.lag_blocks)
+    )
+}
+
+pub(super) fn plugin_line(plugin: &PluginLine) -> String {
+    let hook = plugin.hook.as_ref().map_or_else(String::new, |hook| format!(" on {hook}"));
+    let reason = plugin.reason.as_ref().map_or_else(String::new, |reason| format!(" ({reason})"));
+    format!("plugin {}{hook}: {}{reason}", plugin.name, plugin.state)
+}

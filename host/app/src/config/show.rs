@@ -1,0 +1,97 @@
+//! The effective config for people and scripts, in the shape of the config file.
+
+use serde_json::{Map, Value, json};
+use url::Url;
+use xthonpay_chain_evm::Finality;
+use xthonpay_domain::asset::AssetKind;
+
+use super::{ChainConfig, Config, LogFormat, PassphraseSource};
+
+pub(super) fn to_json(config: &Config) -> Value {
+    let passphrase = match &config.vault.passphrase {
+        PassphraseSource::Variable => json!({"variable": super::PASSPHRASE_VARIABLE}),
+        PassphraseSource::File(file) => json!({"file": file}),
+    };
+    let chains: Map<String, Value> =
+        config.chains.iter().map(|chain| (chain.evm.name.to_string(), chain_to_json(chain))).collect();
+    let plugins: Map<String, Value> =
+        config.plugins.iter().map(|(name, plugin)| (name.clone(), json!({"file": plugin.file}))).collect();
+    json!({
+        "data": {"dir": config.data_dir},
+        "server": {
+            "listen": config.server.listen.to_string(),
+            "public_url": config.server.public_url.as_str(),
+            "trusted_proxies": texts(&config.server.trusted_proxies),
+        },
+        "auth": {"allow_timestamp_scheme": config.allow_timestamp_scheme},
+        "store": {
+            "endpoint": config.store.endpoint,
+            "namespace": config.store.namespace,
+            "database": config.store.database,
+            "username": config.store.login.as_ref().map(|(user, _)| user),
+        },
+        "vault": {"file": config.vault.file, "passphrase": passphrase},
+        "chains": chains,
+        "webhooks": {
+            "allow_networks": texts(&config.webhooks.allow_networks),
+            "allow_http": config.webhooks.allow_http,
+            "timeout_ms": millis(config.webhooks.timeout),
+        },
+        "hooks": {
+            "invoice-rules": config.hooks.invoice_rules,
+            "webhook-format": config.hooks.webhook_format,
+            "bot-flow": config.hooks.bot_flow,
+            "withdrawal-policy": config.hooks.withdrawal_policy,
+        },
+        "plugins": plugins,
+        "log": {
+            "format": match config.log.format {
+                LogFormat::Text => "text",
+                LogFormat::Json => "json",
+            },
+            "level": config.log.filter,
+        },
+    })
+}
+
+fn chain_to_json(chain: &ChainConfig) -> Value {
+    let assets: Map<String, Value> = chain
+        .evm
+        .assets
+        .iter()
+        .map(|asset| {
+            let kind = match asset.kind {
+                AssetKind::Native => json!({"native": true, "decimals": asset.decimals.get()}),
+                AssetKind::Token { contract } => {
+                    json!({"contract": contract.to_string(), "decimals": asset.decimals.get()})
+                }
+            };
+            (asset.id.symbol.to_string(), kind)
+        })
+        .collect();
+    json!({
+        "chain_id": chain.evm.chain_id,
+        "nodes": chain.evm.nodes.iter().map(without_credentials).collect::<Vec<_>>(),
+        "finality": match chain.evm.finality {
+            Finality::Tag => json!("finalized"),
+            Finality::Depth(depth) => json!(depth),
+        },
+        "min_confirmations": chain.terms.min_confirmations,
+        "poll_interval_ms": millis(chain.poll_interval),
+        "request_timeout_ms": millis(chain.evm.request_timeout),
+        "assets": assets,
+    })
+}
+
+/// Scheme, host and port: user, password, path and query of a node's address may be credentials.
+fn without_credentials(url: &Url) -> String {
+    url.origin().ascii_serialization()
+}
+
+fn texts<T: ToString>(items: &[T]) -> Vec<String> {
+    items.iter().map(ToString::to_string).collect()
+}
+
+fn millis(duration: std::time::Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

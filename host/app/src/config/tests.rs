@@ -1,0 +1,130 @@
+//! Configs as operators write them, right and wrong.
+
+use std::fs;
+
+use tempfile::TempDir;
+
+use super::*;
+
+const SOUND: &str = r#"
+[vault]
+passphrase_file = "passphrase"
+
+[chains.bsc]
+chain_id = 56
+nodes = ["http://user:hunter2@127.0.0.1:8545/key"]
+
+[chains.bsc.assets.USDT]
+contract = "0x55d398326f99059fF775485246999027B3197955"
+decimals = 18
+
+[chains.bsc.assets.BNB]
+native = true
+decimals = 18
+"#;
+
+fn load(text: &str) -> Result<(Config, TempDir), ConfigError> {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let file = folder.path().join("xthonpay.toml");
+    fs::write(&file, text).expect("the folder takes a file");
+    Config::load(&file).map(|config| (config, folder))
+}
+
+/// What the operator reads about a config that is `SOUND` with one line exchanged.
+fn complaint(from: &str, to: &str) -> String {
+    assert!(SOUND.contains(from), "{from} is not in the sound config");
+    load(&SOUND.replacen(from, to, 1)).map_or_else(|error| error.to_string(), |_| format!("accepted: {to}"))
+}
+
+#[test]
+fn a_sound_config_has_its_paths_below_its_folder() {
+    let (config, folder) = load(SOUND).expect("the config is sound");
+    assert_eq!(config.data_dir, folder.path().join("data"));
+    assert_eq!(config.store.endpoint, format!("surrealkv://{}", folder.path().join("data/store").display()));
+    assert_eq!(config.vault.passphrase, PassphraseSource::File(folder.path().join("passphrase")));
+    assert_eq!(config.chains.len(), 1);
+    assert_eq!(config.chains[0].evm.assets.len(), 2);
+    assert_eq!(config.webhooks.schedule, Schedule::standard());
+}
+
+#[test]
+fn what_is_shown_holds_no_credentials_of_nodes() {
+    let (config, _folder) = load(SOUND).expect("the config is sound");
+    let shown = config.show().to_string();
+    assert!(shown.contains("http://127.0.0.1:8545"), "{shown}");
+    for secret in ["hunter2", "user", "/key"] {
+        assert!(!shown.replace("username", "").contains(secret), "{secret} in {shown}");
+    }
+}
+
+#[test]
+fn unknown_keys_are_refused_by_name() {
+    let told = complaint("[vault]", "[vault]\npassfrase = 1");
+    assert!(told.contains("unknown key `vault.passfrase`") && told.contains("passphrase_file"), "{told}");
+    let told = complaint("[vault]", "[walnut]\n[vault]");
+    assert!(told.contains("unknown key `walnut`"), "{told}");
+    let told = complaint("chain_id = 56", "chain_id = 56\nchain_ids = 57");
+    assert!(told.contains("unknown key `chains.bsc.chain_ids`"), "{told}");
+}
+
+#[test]
+fn wrong_values_are_refused_with_their_key() {
+    let table = [
+        ("chain_id = 56", "chain_id = \"56\"", "chains.bsc.chain_id"),
+        ("chain_id = 56", "chain_id = 0", "chains.bsc.chain_id"),
+        ("chain_id = 56", "", "chains.bsc.chain_id"),
+        ("chain_id = 56", "chain_id = 56\nfinality = \"safe\"", "chains.bsc.finality"),
+        ("chain_id = 56", "chain_id = 56\nfinality = 0", "chains.bsc.finality"),
+        ("chain_id = 56", "chain_id = 56\nmin_confirmations = 0", "chains.bsc.min_confirmations"),
+        ("chain_id = 56", "chain_id = 56\npoll_interval = \"fast\"", "chains.bsc.poll_interval"),
+        ("chain_id = 56", "chain_id = 56\npoll_interval = \"1ms\"", "chains.bsc.poll_interval"),
+        ("http://user", "ftp://user", "chains.bsc.nodes"),
+        ("0x55d398326f99059fF775485246999027B3197955", "0x55D398326f99059fF775485246999027B3197955", "checksum"),
+        ("0x55d398326f99059fF775485246999027B3197955", "0x0000000000000000000000000000000000000000", "zero address"),
+        ("native = true", "", "chains.bsc.assets.BNB"),
+        ("native = true\ndecimals = 18", "native = true\ndecimals = 78", "chains.bsc.assets.BNB.decimals"),
+        ("[chains.bsc.assets.BNB]", "[chains.bsc.assets.bnb]", "chains.bsc.assets.bnb"),
+        ("passphrase_file = \"passphrase\"", "", "vault.passphrase_file"),
+        ("[vault]", "[server]\nlisten = \"localhost\"\n[vault]", "server.listen"),
+        ("[vault]", "[server]\ntrusted_proxies = [\"10.0.0.0/33\"]\n[vault]", "server.trusted_proxies"),
+        ("[vault]", "[webhooks]\nschedule = \"often\"\n[vault]", "webhooks.schedule"),
+        ("[vault]", "[webhooks]\nschedule = [\"2 fortnights\"]\n[vault]", "webhooks.schedule"),
+        ("[vault]", "[webhooks]\nschedule = []\n[vault]", "webhooks.schedule"),
+        ("[vault]", "[hooks]\ninvoice-rules = [\"mine\"]\n[vault]", "[plugins.mine]"),
+        ("[vault]", "[store]\nendpoint = \"mem://\"\n[vault]", "store.endpoint"),
+        ("[vault]", "[store]\nusername = \"root\"\n[vault]", "store.password_file"),
+        ("[vault]", "[telegram]\nenabled = true\n[vault]", "telegram.enabled"),
+        ("[vault]", "[log]\nlevel = \"=\"\n[vault]", "log.level"),
+    ];
+    for (from, to, named) in table {
+        let told = complaint(from, to);
+        assert!(told.contains(named) && !told.starts_with("accepted"), "{to:?}: {told}");
+        assert!(!told.contains("hunter2"), "{told}");
+    }
+}
+
+#[test]
+fn everything_that_is_wrong_is_told_at_once() {
+    let told =
+        complaint("[vault]", "[server]\nlisten = \"x\"\n[log]\nformat = \"xml\"\n[telegram]\nenabled = true\n[vault]");
+    for key in ["server.listen", "log.format", "telegram.enabled"] {
+        assert!(told.contains(key), "{key} in {told}");
+    }
+}
+
+#[test]
+fn a_missing_file_and_a_file_that_is_no_toml_are_told_apart() {
+    let missing = Config::load(Path::new("no-such-folder/xthonpay.toml")).err().expect("there is no such file");
+    assert!(matches!(missing, ConfigError::Unreadable { .. }));
+    let told = load("chains = [").err().expect("this is no TOML");
+    assert!(matches!(told, ConfigError::Shape { .. }));
+}
+
+#[test]
+fn the_configs_that_come_with_the_project_are_sound() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../config");
+    for name in ["dev.toml", "production.example.toml"] {
+        let loaded = Config::load(&folder.join(name));
+        assert!(loaded.is_ok(), "{name}: {:?}", loaded.err());
+    }
+}

@@ -1,0 +1,339 @@
+//! A running host: its workers, its doors, and its orderly end.
+//!
+//! The workers (one scanner a chain, settlement, routing, dispatch) share nothing but the store and wake-ups. The REST server
+//! and the admin socket open last, when everything behind them works.
+
+mod status;
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use thiserror::Error;
+use tokio::net::{TcpListener, UnixListener};
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info, warn};
+use xthonpay_chain_evm::EvmChain;
+use xthonpay_http_api::{Api, ApiConfig, ServerLimits, router};
+use xthonpay_payments::access::Access;
+use xthonpay_payments::access::key_cache::KeyCache;
+use xthonpay_payments::balances::Balances;
+use xthonpay_payments::delivery::dispatch::{Courier, Dispatch};
+use xthonpay_payments::delivery::routing::Routing;
+use xthonpay_payments::invoicing::Invoicing;
+use xthonpay_payments::invoicing::address_indices::AddressIndices;
+use xthonpay_payments::port::chain::ChainSource as _;
+use xthonpay_payments::scanning::changes::Books;
+use xthonpay_payments::scanning::scanner::Scanner;
+use xthonpay_payments::scanning::status::SharedStatus;
+use xthonpay_payments::settlement::Settlement;
+use xthonpay_payments::wake::Wakeups;
+use xthonpay_plugin_runtime::PluginHost;
+
+use crate::admin::server::{self, AdminDoor};
+use crate::compose::{self, Deployment, StartError};
+use crate::config::Config;
+use crate::data_dir::replace_file;
+use status::HostStatus;
+pub(crate) use status::plugin_line as plugin_report;
+
+/// How long the end may take: what the REST server grants its requests and some, within what service managers wait.
+const DRAIN_MAX: Duration = Duration::from_secs(20);
+/// How long the start waits for nodes to show whether they serve the configured chain. A node that is down does not hold up
+/// the start; the scanner asks it again.
+const SELF_CHECK_MAX: Duration = Duration::from_secs(5);
+
+/// A host that ended by itself or did not end in order.
+#[derive(Debug, Error)]
+pub enum RunError {
+    /// A worker that must not end did; going on without it would mislead.
+    #[error("the {0} ended by itself; the log says why. Start the host again")]
+    WorkerEnded(&'static str),
+    /// Work was still under way after the longest wait. Nothing that was acknowledged is lost.
+    #[error("the host did not stop in order within {} s", DRAIN_MAX.as_secs())]
+    NotDrained,
+}
+
+impl RunError {
+    /// Whether another start may go well.
+    #[must_use]
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::WorkerEnded(_) | Self::NotDrained => true,
+        }
+    }
+}
+
+/// A host that is built and not yet running.
+pub struct Host {
+    deployment: Deployment,
+    scanners: Vec<Scanner>,
+    settlement: Settlement,
+    routing: Routing,
+    dispatch: Dispatch,
+    rest: (TcpListener, axum::Router),
+    admin: (UnixListener, AdminDoor<HostStatus>),
+    listen_file: PathBuf,
+}
+
+impl Host {
+    /// Opens the deployment and builds everything, up to bound sockets. Nothing works yet.
+    ///
+    /// # Errors
+    /// [`StartError`]: whatever is wrong is told before a port answers.
+    pub async fn build(config: &Config) -> Result<Self, StartError> {
+        let sources = compose::chains(config)?;
+        let deployment = Deployment::open(config).await?;
+        match Parts::build(config, &deployment, &sources).await {
+            Ok(parts) => Ok(parts.join(config, deployment, sources)),
+            Err(error) => {
+                deployment.close().await;
+                Err(error)
+            }
+        }
+    }
+
+    /// Works until `stop` is cancelled, then ends in order: doors first, work under way to its end, the store last.
+    ///
+    /// # Errors
+    /// [`RunError`] when a worker ended by itself, or the end took too long. The store is closed in any case.
+    pub async fn run(self, stop: CancellationToken) -> Result<(), RunError> {
+        let Self { deployment, scanners, settlement, routing, dispatch, rest, admin, listen_file } = self;
+        let mut workers = JoinSet::new();
+        for scanner in scanners {
+            let stop = stop.clone();
+            workers.spawn(async move {
+                scanner.run(stop.clone()).await;
+                // A frozen scanner has ended by its own decision; the rest of the host goes on and says so.
+                stop.cancelled().await;
+                "scanner"
+            });
+        }
+        workers.spawn(named("settlement", settlement.run(stop.clone())));
+        workers.spawn(named("routing", routing.run(stop.clone())));
+        workers.spawn(named("dispatch", dispatch.run(stop.clone())));
+        let (listener, router) = rest;
+        let serving = xthonpay_http_api::serve(listener, router, ServerLimits::default(), stop.clone());
+        workers.spawn(door("REST server", serving));
+        let (listener, admin_door) = admin;
+        workers.spawn(door("admin socket", server::serve(listener, admin_door, stop.clone())));
+        info!("ready to work");
+
+        let mut outcome = Ok(());
+        tokio::select! {
+            () = stop.cancelled() => {}
+            Some(ended) = workers.join_next() => {
+                outcome = Err(RunError::WorkerEnded(name_of(ended)));
+                stop.cancel();
+            }
+        }
+        let drained = timeout(DRAIN_MAX, async { while workers.join_next().await.is_some() {} }).await;
+        if drained.is_err() {
+            workers.abort_all();
+            outcome = outcome.and(Err(RunError::NotDrained));
+        }
+        // A leftover names an address that nobody listens on; whoever reads it finds that out.
+        let _ = std::fs::remove_file(listen_file);
+        deployment.close().await;
+        outcome
+    }
+}
+
+async fn named(name: &'static str, work: impl Future<Output = ()>) -> &'static str {
+    work.await;
+    name
+}
+
+async fn door(name: &'static str, serving: impl Future<Output = io::Result<()>>) -> &'static str {
+    if let Err(failure) = serving.await {
+        error!(%failure, door = name, "cannot go on");
+    }
+    name
+}
+
+fn name_of(ended: Result<&'static str, tokio::task::JoinError>) -> &'static str {
+    ended.unwrap_or_else(|failure| {
+        error!(%failure, "a worker broke off");
+        "worker"
+    })
+}
+
+/// What is built before the host is joined: everything that can fail.
+struct Parts {
+    plugins: Arc<PluginHost>,
+    transport: Arc<xthonpay_egress::WebhookClient>,
+    rest: TcpListener,
+    admin: UnixListener,
+}
+
+impl Parts {
+    async fn build(config: &Config, deployment: &Deployment, sources: &[Arc<EvmChain>]) -> Result<Self, StartError> {
+        let plugins = compose::plugins(config, Arc::clone(&deployment.clock)).await?;
+        let transport = compose::webhooks(config)?;
+        for source in sources {
+            check_nodes(source).await?;
+        }
+        deployment.watch.load(deployment.store.as_ref()).await?;
+        let admin_socket = config.admin_socket();
+        let admin = server::bind(&admin_socket).map_err(file(admin_socket))?;
+        let address = config.server.listen;
+        let listen = |source| StartError::Listen { address, source };
+        let rest = TcpListener::bind(address).await.map_err(listen)?;
+        let bound = rest.local_addr().map_err(listen)?;
+        let listen_file = config.listen_file();
+        replace_file(&listen_file, &bound.to_string()).map_err(file(listen_file))?;
+        info!(listen = %bound, addresses = deployment.watch.len(), "REST server bound");
+        Ok(Self { plugins: Arc::new(plugins), transport: Arc::new(transport), rest, admin })
+    }
+
+    fn join(self, config: &Config, deployment: Deployment, sources: Vec<Arc<EvmChain>>) -> Host {
+        let catalog = Arc::new(compose::catalog(config));
+        let wakeups = Wakeups::default();
+        let chains: Vec<SharedStatus> = sources.iter().map(|source| SharedStatus::new(source.name().clone())).collect();
+        let joints = Joints { config, deployment: &deployment, parts: &self, catalog, wakeups, chains };
+        let scanners = joints.scanners(sources);
+        let settlement = joints.settlement();
+        let routing = joints.routing();
+        let dispatch = joints.dispatch();
+        let router = router(joints.api());
+        let status = HostStatus::new(&joints, router.clone());
+        let door = AdminDoor { merchants: deployment.merchants(), status };
+        Host {
+            scanners,
+            settlement,
+            routing,
+            dispatch,
+            rest: (self.rest, router),
+            admin: (self.admin, door),
+            listen_file: config.listen_file(),
+            deployment,
+        }
+    }
+}
+
+/// Everything that the workers share, while they are put together.
+struct Joints<'a> {
+    config: &'a Config,
+    deployment: &'a Deployment,
+    parts: &'a Parts,
+    catalog: Arc<xthonpay_payments::catalog::Catalog>,
+    wakeups: Wakeups,
+    chains: Vec<SharedStatus>,
+}
+
+impl Joints<'_> {
+    fn store(&self) -> Arc<dyn xthonpay_payments::port::store::Store> {
+        Arc::clone(&self.deployment.store) as _
+    }
+
+    fn scanners(&self, sources: Vec<Arc<EvmChain>>) -> Vec<Scanner> {
+        let settings = self.config.chains.iter().zip(&self.chains);
+        let scanner =
+            |(source, (settings, status)): (Arc<EvmChain>, (&crate::config::ChainConfig, &SharedStatus))| Scanner {
+                books: Books {
+                    chain: source.name().clone(),
+                    store: self.store(),
+                    catalog: Arc::clone(&self.catalog),
+                    watch: Arc::clone(&self.deployment.watch),
+                    clock: Arc::clone(&self.deployment.clock),
+                },
+                source,
+                status: status.clone(),
+                wakeups: self.wakeups.clone(),
+                poll_interval: settings.poll_interval,
+            };
+        sources.into_iter().zip(settings).map(scanner).collect()
+    }
+
+    fn settlement(&self) -> Settlement {
+        Settlement {
+            store: self.store(),
+            catalog: Arc::clone(&self.catalog),
+            hooks: Arc::clone(&self.parts.plugins) as _,
+            clock: Arc::clone(&self.deployment.clock),
+            chains: self.chains.clone(),
+            wakeups: self.wakeups.clone(),
+        }
+    }
+
+    fn routing(&self) -> Routing {
+        Routing {
+            store: self.store(),
+            hooks: Arc::clone(&self.parts.plugins) as _,
+            schedule: self.config.webhooks.schedule.clone(),
+            clock: Arc::clone(&self.deployment.clock),
+            wakeups: self.wakeups.clone(),
+        }
+    }
+
+    fn dispatch(&self) -> Dispatch {
+        let courier = Courier {
+            store: self.store(),
+            vault: Arc::clone(&self.deployment.signer) as _,
+            transport: Arc::clone(&self.parts.transport) as _,
+            schedule: self.config.webhooks.schedule.clone(),
+            clock: Arc::clone(&self.deployment.clock),
+            random: Arc::clone(&self.deployment.random),
+        };
+        Dispatch { courier: Arc::new(courier), wakeups: self.wakeups.clone() }
+    }
+
+    fn api(&self) -> Api {
+        let keys = KeyCache::new(self.store(), Arc::clone(&self.deployment.signer) as _);
+        let plugins = Arc::clone(&self.parts.plugins);
+        let required = self.config.plugins.iter().filter(|(_, plugin)| plugin.required);
+        let required = required.map(|(name, _)| name.clone()).collect();
+        Api {
+            access: Access {
+                keys: Arc::new(keys),
+                clock: Arc::clone(&self.deployment.clock),
+                allow_timestamp_scheme: self.config.allow_timestamp_scheme,
+            },
+            invoicing: Invoicing {
+                store: self.store(),
+                catalog: Arc::clone(&self.catalog),
+                hooks: Arc::clone(&self.parts.plugins) as _,
+                transport: Arc::clone(&self.parts.transport) as _,
+                indices: Arc::new(AddressIndices::new(self.store(), Arc::clone(&self.deployment.signer) as _)),
+                watch: Arc::clone(&self.deployment.watch),
+                clock: Arc::clone(&self.deployment.clock),
+                random: Arc::clone(&self.deployment.random),
+                wakeups: self.wakeups.clone(),
+            },
+            balances: Balances { store: self.store(), catalog: Arc::clone(&self.catalog) },
+            store: self.store(),
+            catalog: Arc::clone(&self.catalog),
+            chains: self.chains.clone(),
+            components: Arc::new(move || status::plugin_health(&plugins, &required)),
+            clock: Arc::clone(&self.deployment.clock),
+            random: Arc::clone(&self.deployment.random),
+            config: ApiConfig {
+                trusted_proxies: self.config.server.trusted_proxies.clone(),
+                ..ApiConfig::new(self.config.server.public_url.clone())
+            },
+        }
+    }
+}
+
+/// Refuses the start when the nodes serve another chain than configured. A node that does not answer is no reason.
+async fn check_nodes(source: &EvmChain) -> Result<(), StartError> {
+    match timeout(SELF_CHECK_MAX, source.self_check()).await {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(error)) if error.is_transient() => {
+            warn!(chain = %source.name(), %error, "starting without an answer of the nodes");
+            Ok(())
+        }
+        Ok(Err(error)) => Err(StartError::ChainMismatch { chain: source.name().to_string(), error }),
+        Err(_) => {
+            warn!(chain = %source.name(), "starting without an answer of the nodes: they are slow");
+            Ok(())
+        }
+    }
+}
+
+fn file(path: PathBuf) -> impl FnOnce(io::Error) -> StartError {
+    move |source| StartError::File { path, source }
+}
