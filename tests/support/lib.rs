@@ -1,3 +1,23 @@
-//! Support.
+//! What the end-to-end tests and the demo build on: a real chain node, the real host as a process, a merchant's client, and a
+//! receiver of webhooks.
+//!
+//! Talks to the host only as strangers do: by its command line, its config file, HTTP and signals. Signatures are computed
+//! here from the published rules, not with the host's code, so that a mistake there cannot hide itself here.
+//!
+//! Beside them stand doubles of the ports of `xthonpay-payments` (store, chain, clock, randomness), for tests of the use cases
+//! alone.
 
 pub mod chain;
+pub mod client;
+pub mod host;
+pub mod manual_clock;
+pub mod memory_store;
+pub mod places;
+pub mod receiver;
+pub mod scripted_chain;
+pub mod seeded;
+pub mod seeded_random;
+pub mod signatures;
+pub mod wait;
+
+pub use chain::BoxError;

@@ -1,9 +1,10 @@
 //! Blocks: mining, time, reorganisations, and what became of a transaction.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde::Deserialize;
 use serde_json::{Value, json};
+use tokio::time::Instant;
 use xthonpay_domain::address::Address;
 use xthonpay_domain::block::BlockNumber;
 use xthonpay_domain::hash::{BlockHash, TxHash};

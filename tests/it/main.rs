@@ -1,0 +1,18 @@
+//! End-to-end tests: the real binary, a real EVM node, real plugins and real HTTP, seen from outside.
+//!
+//! `cargo xtask test` builds what they need. Random tests print their seed; `XTHONPAY_TEST_SEED` repeats one.
+
+mod access;
+mod bad_config;
+mod bad_input;
+mod broken_plugins;
+mod cli;
+mod expiry;
+mod guide;
+mod hostile;
+mod payments;
+mod refusal;
+mod restart;
+mod signatures;
+mod swap;
+mod world;
