@@ -79,9 +79,9 @@ fn fields() -> Vec<FieldCase> {
         "https://100.64.0.1/",
         "https://[::ffff:10.0.0.1]/",
         "https://0x0a000001/",
-        "https://2130706433:22/",
-        "http://shop.example/",
-        "https://shop.example:22/",
+        "https://167772161/",
+        "http://8.8.8.8/",
+        "https://8.8.8.8:22/",
     ];
     cases.extend(urls.map(|url| ("callback_url", json!(url), at("callback_url"))));
     cases.push(("callback_url", json!(format!("https://shop.example/{}", "x".repeat(2_048))), at("callback_url")));
@@ -100,9 +100,7 @@ fn fields() -> Vec<FieldCase> {
         .map(|value| ("metadata", value, at("metadata"))),
     );
     cases.push(("chain", json!("xrp"), asset()));
-    cases.extend(
-        [json!("BSC"), json!(56)].map(|value| ("chain", value, refusal(400, "UNSUPPORTED_ASSET", "chain"))),
-    );
+    cases.extend([json!("BSC"), json!(56)].map(|value| ("chain", value, refusal(400, "UNSUPPORTED_ASSET", "chain"))));
     cases.push(("amuont", json!("1"), at("amuont")));
     cases.push(("status", json!("paid"), at("status")));
     cases
@@ -112,13 +110,15 @@ fn fields() -> Vec<FieldCase> {
 async fn fields_that_cannot_be_are_refused_by_name() -> Done {
     let world = World::shared().await?;
     let shop = world.shop().await?;
+    let mut differences = Vec::new();
     for (field, value, refusal) in fields() {
         let mut body = json!({"amount": "10"});
         body[field] = value;
         let what = format!("{field} of {body}");
         let answer = shop.client.post("/invoices", &body).await?;
-        refusal.check(&what, &answer);
+        differences.extend(refusal.difference(&what, &answer));
     }
+    assert_eq!(differences, [""; 0]);
     nothing_is_stored(&shop).await
 }
 
@@ -129,7 +129,7 @@ async fn bodies_that_are_no_invoice_are_refused() -> Done {
     let deep = format!("{}{}", "[".repeat(500), "]".repeat(500));
     let big = format!(r#"{{"amount":"1","customer":"{}"}}"#, "x".repeat(70_000));
     let cases: [(&str, &[u8], Refusal); 12] = [
-        ("no body", b"", INVALID),
+        ("no body", b"", refusal(415, "UNSUPPORTED_MEDIA_TYPE", "Content-Type")),
         ("half a body", br#"{"amount":"10""#, INVALID),
         ("a body and more", br#"{"amount":"10"}{}"#, INVALID),
         ("a list", br#"["10"]"#, INVALID),
@@ -142,13 +142,15 @@ async fn bodies_that_are_no_invoice_are_refused() -> Done {
         ("a deep body", deep.as_bytes(), INVALID),
         ("a big body", big.as_bytes(), refusal(413, "BODY_TOO_LARGE", "")),
     ];
+    let mut differences = Vec::new();
     for (what, body, refusal) in cases {
         let answer = shop.client.send(shop.client.sign("POST", "/invoices", body)).await?;
-        refusal.check(what, &answer);
+        differences.extend(refusal.difference(what, &answer));
     }
     let form = shop.client.sign("POST", "/invoices", b"amount=10");
     let answer = shop.client.send(form.with_header("content-type", "application/x-www-form-urlencoded")).await?;
-    refusal(415, "UNSUPPORTED_MEDIA_TYPE", "Content-Type").check("a form", &answer);
+    differences.extend(refusal(415, "UNSUPPORTED_MEDIA_TYPE", "Content-Type").difference("a form", &answer));
+    assert_eq!(differences, [""; 0]);
     nothing_is_stored(&shop).await
 }
 
@@ -198,11 +200,13 @@ async fn questions_that_make_no_sense_are_refused() -> Done {
         ("PUT", "/balance", refusal(405, "METHOD_NOT_ALLOWED", "")),
         ("POST", "/invoices?amount=10", at("amount")),
     ];
+    let mut differences = Vec::new();
     for (method, path, refusal) in cases {
         let body: &[u8] = if method == "POST" { br#"{"amount":"10"}"# } else { b"" };
         let answer = shop.client.send(shop.client.sign(method, path, body)).await?;
-        refusal.check(&format!("{method} {path}"), &answer);
+        differences.extend(refusal.difference(&format!("{method} {path}"), &answer));
     }
+    assert_eq!(differences, [""; 0]);
     nothing_is_stored(&shop).await
 }
 

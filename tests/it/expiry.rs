@@ -64,7 +64,7 @@ async fn a_payment_in_time_is_in_time_however_late_it_is_scanned() -> Done {
     let shop = world.shop().await?;
     let invoice = shop.invoice_with(json!({"amount": "10", "expires_in": EXPIRES_IN_S})).await?;
     // The host sleeps while the payment is mined in time and the chain goes on beyond the expiry.
-    assert!(world.host.stop().await?.success());
+    world.host.stop().await?;
     shop.pay_usdt(invoice.address, "10").await?;
     shop.chain.mine(1).await?;
     shop.chain.increase_time(Duration::from_secs(EXPIRES_IN_S + 5)).await?;

@@ -4,7 +4,7 @@ use std::process::Stdio;
 
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt as _, AsyncRead, BufReader, Lines};
-use tokio::process::{Child, Command};
+use tokio::process::{Child, ChildStderr, Command};
 use xthonpay_tests::BoxError;
 use xthonpay_tests::client::{API, Scheme};
 use xthonpay_tests::places::checkout;
@@ -69,23 +69,29 @@ async fn printed(mut command: Command) -> Result<Value, BoxError> {
     Ok(serde_json::from_str(&printed).map_err(|error| format!("{error}: {printed}"))?)
 }
 
-/// `shop.py receive`, and where it listens.
-async fn start_receiving(world: &World, shop: &Shop) -> Result<(Child, String), BoxError> {
+/// A running `shop.py receive` and where it listens. Somebody has to listen to its complaints while it runs.
+struct Receiving {
+    process: Child,
+    url: String,
+    _complaints: Lines<BufReader<ChildStderr>>,
+}
+
+async fn start_receiving(world: &World, shop: &Shop) -> Result<Receiving, BoxError> {
     let mut receiving = example(world, shop, "shop.py", &["receive"]);
-    let mut receiving = receiving.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
-    let mut told = BufReader::new(receiving.stderr.take().ok_or("no output")?).lines();
-    let line = tokio::time::timeout(PATIENCE, told.next_line()).await??.ok_or("it ended early")?;
+    let mut process = receiving.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+    let mut complaints = BufReader::new(process.stderr.take().ok_or("no output")?).lines();
+    let line = tokio::time::timeout(PATIENCE, complaints.next_line()).await??.ok_or("it ended early")?;
     let url = line.strip_prefix("receiving on ").ok_or("no address")?.to_owned();
-    Ok((receiving, url))
+    Ok(Receiving { process, url, _complaints: complaints })
 }
 
 async fn the_example_works_with(scheme: Scheme) -> Done {
     let world = World::shared().await?;
     let shop = world.shop_with(scheme, Receiver::down()?).await?;
-    let (mut receiving, callback) = start_receiving(&world, &shop).await?;
-    let mut events = BufReader::new(receiving.stdout.take().ok_or("no output")?).lines();
+    let mut receiving = start_receiving(&world, &shop).await?;
+    let mut events = BufReader::new(receiving.process.stdout.take().ok_or("no output")?).lines();
 
-    let create = ["create", "12.50", "--external-id", "order/1 ü", "--callback-url", &callback];
+    let create = ["create", "12.50", "--external-id", "order/1 ü", "--callback-url", &receiving.url];
     let invoice = printed(example(&world, &shop, "shop.py", &create)).await?;
     shop.pay_usdt(invoice["deposit_address"].as_str().ok_or("no address")?.parse()?, "12.5").await?;
     assert_eq!(next_json(&mut events).await?["event"], "invoice.confirming");
@@ -125,9 +131,9 @@ async fn the_python_example_works_with_the_timestamp_scheme() -> Done {
 async fn the_python_example_refuses_a_forged_webhook() -> Done {
     let world = World::shared().await?;
     let shop = world.shop_with(Scheme::Request, Receiver::down()?).await?;
-    let (_receiving, callback) = start_receiving(&world, &shop).await?;
+    let receiving = start_receiving(&world, &shop).await?;
     let http = reqwest::Client::builder().no_proxy().build()?;
-    let forged = http.post(callback).header("x-xthon-signature", "00").body("{}").send().await?;
+    let forged = http.post(&receiving.url).header("x-xthon-signature", "00").body("{}").send().await?;
     assert_eq!(forged.status(), 401);
     Ok(())
 }

@@ -38,7 +38,7 @@ fn component(hook: &str, functions: &[&str], body: &str) -> Result<Vec<u8>, BoxE
     let mut resolve = Resolve::default();
     let (package, _) = resolve.push_dir(checkout().join("wit"))?;
     let world = resolve.select_world(&[package], Some(&format!("{hook}-plugin")))?;
-    embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8, false)?;
+    embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8)?;
     Ok(ComponentEncoder::default().validate(true).module(&module)?.encode()?)
 }
 

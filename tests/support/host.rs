@@ -192,13 +192,17 @@ impl HostProcess {
         Ok(status)
     }
 
-    /// Asks the process to end and waits until it has.
+    /// Asks the process to end and waits until it has done so in order.
     ///
     /// # Errors
-    /// When it does not end in time.
-    pub async fn stop(&mut self) -> Result<ExitStatus, BoxError> {
+    /// When it does not end in time or with another code than 0; the text holds the end of its log.
+    pub async fn stop(&mut self) -> Result<(), BoxError> {
         self.terminate()?;
-        self.wait_until_ended().await
+        let status = self.wait_until_ended().await?;
+        if status.success() {
+            return Ok(());
+        }
+        Err(format!("the host ended with {status}; the log ends with:\n{}", self.log_end()).into())
     }
 
     /// How the process ended, or `None` while it runs.

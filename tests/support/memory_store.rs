@@ -174,9 +174,8 @@ impl Store for MemoryStore {
 
     async fn seen_deposits(&self, chain: &ChainName) -> Result<Vec<Deposit>, StoreError> {
         let tables = self.read()?;
-        let wanted = |deposit: &&Deposit| {
-            deposit.state == DepositState::Seen && deposit.transfer.identity.asset.chain == *chain
-        };
+        let wanted =
+            |deposit: &&Deposit| deposit.state == DepositState::Seen && deposit.transfer.identity.asset.chain == *chain;
         Ok(tables.deposits.values().filter(wanted).cloned().collect())
     }
 
@@ -209,7 +208,10 @@ impl Store for MemoryStore {
 
     async fn unrouted_events(&self, limit: usize) -> Result<Vec<Event>, StoreError> {
         let tables = self.read()?;
-        Ok(page(tables.events.iter().filter(|event| !tables.routed.contains(&event.id)), limit))
+        Ok(page(
+            tables.events.iter().map(AsRef::as_ref).filter(|event: &&Event| !tables.routed.contains(&event.id)),
+            limit,
+        ))
     }
 
     async fn due_deliveries(

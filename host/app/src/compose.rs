@@ -44,7 +44,7 @@ pub enum StartError {
     #[error(transparent)]
     Store(#[from] StoreError),
     /// The passphrase of the vault.
-    #[error(transparent)]
+    #[error("vault.passphrase_file: {0}")]
     Passphrase(#[from] PassphraseError),
     /// The password of the store.
     #[error("store.password_file: {0}")]
@@ -146,13 +146,14 @@ pub struct Deployment {
 }
 
 impl Deployment {
-    /// Locks the data folder, opens the store, then the vault. The first start creates both.
+    /// Reads the passphrase, locks the data folder, opens the store, then the vault. The first start creates both.
     ///
     /// # Errors
     /// [`StartError`]; a store with addresses and a missing or foreign vault is refused rather than given a new seed.
     pub async fn open(config: &Config) -> Result<Self, StartError> {
-        let data_dir = DataDir::lock(&config.data_dir)?;
+        // First: without the passphrase nothing is made.
         let passphrase = read_passphrase(&config.vault)?;
+        let data_dir = DataDir::lock(&config.data_dir)?;
         let store = Arc::new(SurrealStore::open(store_config(&config.store)?).await?);
         let random: Arc<dyn Random> = Arc::new(OsRandom);
         let signer = open_vault(&config.vault, passphrase, store.as_ref(), &random).await;

@@ -126,8 +126,11 @@ impl Host {
         tokio::select! {
             () = stop.cancelled() => {}
             Some(ended) = workers.join_next() => {
-                outcome = Err(RunError::WorkerEnded(name_of(ended)));
-                stop.cancel();
+                // Workers end because of `stop` too, and this branch may be the first to see it.
+                if !stop.is_cancelled() {
+                    outcome = Err(RunError::WorkerEnded(name_of(ended)));
+                    stop.cancel();
+                }
             }
         }
         let drained = timeout(DRAIN_MAX, async { while workers.join_next().await.is_some() {} }).await;

@@ -88,10 +88,13 @@ impl Loader {
         let Artefact { component, digest } = self.compile(name, config, &limits).await?;
         let linked = self.link(&component, &permitted)?;
         check_exports(&component, H::HOOK)?;
-        let profile = Profile { name: name.to_owned(), settings, limits };
-        let runner = Runner::new(Arc::clone(&self.sandbox), profile);
-        let about = self.describe::<H>(&runner, linked.clone()).await?;
-        self.check_config(&runner, linked.clone()).await?;
+        let runner = |settings, limits| {
+            Runner::new(Arc::clone(&self.sandbox), Profile { name: name.to_owned(), settings, limits })
+        };
+        let rehearsal = runner(settings.clone(), limits.clone().patient());
+        let about = self.describe::<H>(&rehearsal, linked.clone()).await?;
+        self.check_config(&rehearsal, linked.clone()).await?;
+        let runner = runner(settings, limits);
         let linked = H::find_exports(linked).map_err(|error| mismatch(&error))?;
         Ok(Ready { runner, linked, digest, about })
     }

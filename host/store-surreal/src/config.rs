@@ -71,7 +71,9 @@ pub enum EndpointError {
         option: String,
     },
     /// Memory, where tests are not allowed.
-    #[error("store.endpoint is mem://, which forgets everything: name a directory, such as surrealkv:///var/lib/xthonpay/store")]
+    #[error(
+        "store.endpoint is mem://, which forgets everything: name a directory, such as surrealkv:///var/lib/xthonpay/store"
+    )]
     Volatile,
     /// A server address that carries a user.
     #[error("store.endpoint carries a user name: give the user and password in their own settings")]
@@ -176,7 +178,8 @@ mod tests {
         }
         assert_eq!(config("mem://", false).parse_endpoint(), Err(EndpointError::Volatile));
         assert_eq!(config("mem:///var/lib/store", true).parse_endpoint(), Err(EndpointError::Volatile));
-        for endpoint in ["", "memory", "data/store", "rocksdb:///data", "http://db:8000", "tikv://db:2379", "file:///x"] {
+        for endpoint in ["", "memory", "data/store", "rocksdb:///data", "http://db:8000", "tikv://db:2379", "file:///x"]
+        {
             assert_eq!(config(endpoint, true).parse_endpoint(), Err(EndpointError::UnknownKind), "{endpoint}");
         }
         for endpoint in ["surrealkv://", "ws://", "surrealkv://?sync=every"] {

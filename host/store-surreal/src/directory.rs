@@ -20,10 +20,12 @@ const ENGINE_LOCK_FILE: &str = "LOCK";
 const OWNER_ONLY_DIRECTORY: u32 = 0o700;
 /// Only the owner reads and writes the file.
 const OWNER_ONLY_FILE: u32 = 0o600;
-/// How often the engine's lock is looked at while it closes.
-const ENGINE_LOOK: Duration = Duration::from_millis(10);
-/// How often it is looked at before it counts as held by someone else: 10 s in all. The engine writes its memory to disk
-/// when it closes.
+/// How often a lock is looked at that is about to be free.
+const LOOK: Duration = Duration::from_millis(10);
+/// How often this crate's lock is looked at before it counts as another process's: 1 s in all, time enough for a store of
+/// this process that was dropped and not closed.
+const LOOKS_MAX: u32 = 100;
+/// The same for the engine's lock: 10 s in all. The engine writes its memory to disk when it closes.
 const ENGINE_LOOKS_MAX: u32 = 1_000;
 
 /// A directory that cannot be used.
@@ -79,7 +81,7 @@ impl HeldDirectory {
         DirBuilder::new().recursive(true).mode(OWNER_ONLY_DIRECTORY).create(path).map_err(unusable)?;
         // The engine is given a path without links, so that both locks are in the same place.
         let path = path.canonicalize().map_err(unusable)?;
-        let lock = lock_file(&path.join(LOCK_FILE), &path)?;
+        let lock = lock_file(&path.join(LOCK_FILE), &path).await?;
         let held = Self { path, _lock: lock };
         // A store that this process had open may still be closing in the background.
         held.engine_has_left().await?;
@@ -103,7 +105,7 @@ impl HeldDirectory {
             };
             match file.try_lock() {
                 Ok(()) => return Ok(()),
-                Err(TryLockError::WouldBlock) => sleep(ENGINE_LOOK).await,
+                Err(TryLockError::WouldBlock) => sleep(LOOK).await,
                 Err(TryLockError::Error(error)) => return Err(unusable(error)),
             }
         }
@@ -111,16 +113,19 @@ impl HeldDirectory {
     }
 }
 
-fn lock_file(file: &Path, directory: &Path) -> Result<File, DirectoryError> {
+async fn lock_file(file: &Path, directory: &Path) -> Result<File, DirectoryError> {
     let unusable = |source| DirectoryError::Unusable { path: directory.to_owned(), source };
     let mut options = OpenOptions::new();
     options.write(true).create(true).truncate(false).mode(OWNER_ONLY_FILE);
     let lock = options.open(file).map_err(unusable)?;
-    match lock.try_lock() {
-        Ok(()) => Ok(lock),
-        Err(TryLockError::WouldBlock) => Err(DirectoryError::InUse { path: directory.to_owned() }),
-        Err(TryLockError::Error(error)) => Err(unusable(error)),
+    for _ in 0..LOOKS_MAX {
+        match lock.try_lock() {
+            Ok(()) => return Ok(lock),
+            Err(TryLockError::WouldBlock) => sleep(LOOK).await,
+            Err(TryLockError::Error(error)) => return Err(unusable(error)),
+        }
     }
+    Err(DirectoryError::InUse { path: directory.to_owned() })
 }
 
 #[cfg(test)]

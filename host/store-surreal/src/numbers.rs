@@ -12,8 +12,8 @@ use crate::connection::Connection;
 use crate::list::List;
 use crate::plan::{Contradiction, Expected, Plan};
 use crate::read;
-use crate::record::counter::{self, NextNumber, Probe};
 use crate::record;
+use crate::record::counter::{self, NextNumber, Probe};
 use crate::table::{Table, text};
 use crate::writer::Writer;
 

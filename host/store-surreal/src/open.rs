@@ -26,7 +26,9 @@ pub enum OpenError {
     #[error(transparent)]
     Directory(#[from] DirectoryError),
     /// The engine would not sync each commit to disk.
-    #[error("the store at {address} would not sync commits to disk; this is a defect of the host: do not use this version")]
+    #[error(
+        "the store at {address} would not sync commits to disk; this is a defect of the host: do not use this version"
+    )]
     NotDurable {
         /// What the engine would have been opened with.
         address: String,

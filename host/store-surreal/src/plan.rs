@@ -11,7 +11,9 @@ use xthonpay_payments::port::store::{Changeset, CommitError, Write};
 use crate::record::balance::StoredBalance;
 use crate::record::block::ProcessedBlock;
 use crate::record::reservation::{TakenAccount, TakenExternalId};
-use crate::record::{REVISION, Record, Row, address, balance, block, cursor, delivery, deposit, encode, event, invoice};
+use crate::record::{
+    REVISION, Record, Row, address, balance, block, cursor, delivery, deposit, encode, event, invoice,
+};
 use crate::record::{key, merchant, posting, reservation, unlist, used_signature};
 use crate::table::Table;
 use crate::whole::Whole;

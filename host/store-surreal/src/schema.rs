@@ -45,7 +45,9 @@ pub enum SchemaError {
         known: u64,
     },
     /// A migration did not go through.
-    #[error("migration {number} of the store failed: {reason}. Nothing of it is stored; it is tried again at the next start")]
+    #[error(
+        "migration {number} of the store failed: {reason}. Nothing of it is stored; it is tried again at the next start"
+    )]
     Migration {
         /// Which.
         number: u64,

@@ -68,7 +68,9 @@ impl Changes {
             changes.check(table.name(), &mut script);
         }
         if !self.unlisted.is_empty() {
-            script.push(&format!("IF array::len(SELECT VALUE id FROM $unlisted) != array::len($unlisted) {{ {REFUSE} }};"));
+            script.push(&format!(
+                "IF array::len(SELECT VALUE id FROM $unlisted) != array::len($unlisted) {{ {REFUSE} }};"
+            ));
             script.push("DELETE array::flatten($unlisted.listed) RETURN NONE;");
             script.bind("unlisted", Array::from(self.unlisted));
         }

@@ -1,5 +1,11 @@
 //! Stores for this crate's own tests.
 
+use std::hash::{BuildHasher as _, Hasher as _, RandomState};
+use std::io::Write as _;
+use std::path::Path;
+
+use proptest::test_runner::{Config, RngSeed};
+
 use crate::config::SurrealConfig;
 use crate::connection::Connection;
 
@@ -12,6 +18,22 @@ pub(crate) fn memory_config() -> SurrealConfig {
         credentials: None,
         allow_volatile: true,
     }
+}
+
+/// How the laws of a test are tried: the seed is printed, and `XTHONPAY_TEST_SEED` sets it.
+pub(crate) fn laws(name: &str) -> Config {
+    let given = std::env::var("XTHONPAY_TEST_SEED").ok().map(|text| text.parse().expect("the seed is a number"));
+    // The standard library seeds its hash tables from the system.
+    let seed: u64 = given.unwrap_or_else(|| RandomState::new().build_hasher().finish());
+    let _ = writeln!(std::io::stderr(), "{name}: XTHONPAY_TEST_SEED={seed}");
+    // Each case is a transaction and a read, of a debug build.
+    Config { cases: 48, rng_seed: RngSeed::Fixed(seed), failure_persistence: None, ..Config::default() }
+}
+
+/// A store in a directory.
+pub(crate) async fn on_disk(directory: &Path) -> Connection {
+    let endpoint = format!("surrealkv://{}", directory.display());
+    crate::open::open(&SurrealConfig { endpoint, ..memory_config() }).await.expect("the directory is free")
 }
 
 /// A store in memory of its own.

@@ -43,7 +43,6 @@ impl Script {
     pub(crate) fn bind(&mut self, name: &str, value: impl SurrealValue) {
         self.variables.insert(name, value);
     }
-
 }
 
 /// Runs a script as one transaction.

@@ -147,6 +147,10 @@ impl Dispatcher {
 
     /// The next plans that have no record in common with one another, with a lane, or with a plan that stays behind although
     /// it came earlier.
+    #[expect(
+        clippy::mutable_key_type,
+        reason = "keys are made of texts and numbers; only a regular expression has a cache"
+    )]
     fn next_group(&mut self) -> Vec<Job> {
         // What waits is shared among the free lanes, so that none is idle while another is overloaded.
         let free = LANES.saturating_sub(self.lanes.len()).max(1);

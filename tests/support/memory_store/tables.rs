@@ -1,6 +1,7 @@
 //! The records, and what each write expects of them.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
 
 use xthonpay_domain::access::KeyId;
 use xthonpay_domain::address::Address;
@@ -34,8 +35,8 @@ pub struct Tables {
     pub postings: BTreeMap<PostingId, Posting>,
     /// Balances with their revisions.
     pub balances: BTreeMap<(MerchantId, AssetId), (Balance, u64)>,
-    /// Events in the order in which they were stored.
-    pub events: Vec<Event>,
+    /// Events in the order in which they were stored; shared, since their snapshots are most of what there is to copy.
+    pub events: Vec<Arc<Event>>,
     /// Events that have all their deliveries.
     pub routed: BTreeSet<EventId>,
     /// Deliveries.
@@ -101,7 +102,7 @@ impl Tables {
             }
             Write::CreateEvent(event) => {
                 expect(self.events.iter().all(|known| known.id != event.id))?;
-                self.events.push(event.clone());
+                self.events.push(Arc::new(event.clone()));
                 Ok(())
             }
             Write::MarkRouted(id) => {
@@ -132,7 +133,9 @@ impl Tables {
 
     fn create_invoice(&mut self, invoice: &Invoice) -> Result<(), Refused> {
         let same_name = |known: &Invoice| {
-            known.merchant == invoice.merchant && known.external_id.is_some() && known.external_id == invoice.external_id
+            known.merchant == invoice.merchant
+                && known.external_id.is_some()
+                && known.external_id == invoice.external_id
         };
         expect(!self.invoices.values().any(same_name))?;
         create(&mut self.invoices, invoice.id.clone(), invoice.clone())

@@ -149,8 +149,6 @@ impl Routing {
             // Deposits without an invoice are heard of by endpoints only, of which there are none yet.
             return self.mark_routed(&events).await;
         };
-        let mut events = events;
-        events.sort_by_key(|event| event.sequence);
         let callback = self.store.invoice(&invoice).await?.and_then(|invoice| invoice.callback_url);
         for event in &events {
             match &callback {

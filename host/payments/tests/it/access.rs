@@ -7,7 +7,9 @@ use std::time::Duration;
 use xthonpay_domain::access::{KeyId, Mode, Scope, SignatureScheme};
 use xthonpay_payments::access::key_cache::{KEY_AGE_MAX, KeyCache};
 use xthonpay_payments::access::signature::RequestParts;
-use xthonpay_payments::access::{Access, AccessError, DRIFT_REQUEST_MAX, DRIFT_TIMESTAMP_MAX, Policy, Principal, SignedRequest};
+use xthonpay_payments::access::{
+    Access, AccessError, DRIFT_REQUEST_MAX, DRIFT_TIMESTAMP_MAX, Policy, Principal, SignedRequest,
+};
 use xthonpay_payments::merchants::{KeyRequest, MerchantError, NewKey};
 use xthonpay_payments::port::clock::Clock as _;
 use xthonpay_payments::port::store::StoreError;
@@ -169,9 +171,17 @@ async fn unknown_keys_and_wrong_signatures_are_answered_alike() {
             .into_iter()
             .map(|key| Asked { key: key.to_owned(), ..good.clone() })
             .chain(
-                ["", "0", "zz", &"g".repeat(64), &good.signature[1..], &format!("{}0", good.signature), &"0".repeat(64)]
-                    .into_iter()
-                    .map(|signature| Asked { signature: signature.to_owned(), ..good.clone() }),
+                [
+                    "",
+                    "0",
+                    "zz",
+                    &"g".repeat(64),
+                    &good.signature[1..],
+                    &format!("{}0", good.signature),
+                    &"0".repeat(64),
+                ]
+                .into_iter()
+                .map(|signature| Asked { signature: signature.to_owned(), ..good.clone() }),
             )
             // Not even a wrong time stamp tells whether the key exists.
             .flat_map(|asked| {
@@ -189,10 +199,8 @@ async fn unknown_keys_and_wrong_signatures_are_answered_alike() {
 
 #[tokio::test]
 async fn a_time_stamp_may_be_as_far_off_as_its_scheme_allows_and_no_second_more() {
-    let table = [
-        (SignatureScheme::Request, 300, DRIFT_REQUEST_MAX),
-        (SignatureScheme::Timestamp, 60, DRIFT_TIMESTAMP_MAX),
-    ];
+    let table =
+        [(SignatureScheme::Request, 300, DRIFT_REQUEST_MAX), (SignatureScheme::Timestamp, 60, DRIFT_TIMESTAMP_MAX)];
     for (scheme, most, allowed) in table {
         let mut door = Door::of(scheme).await;
         for millis in [0, 1, 999] {

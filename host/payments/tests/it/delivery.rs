@@ -44,7 +44,11 @@ pub(crate) fn first_delivery(world: &World) -> Delivery {
 }
 
 /// Copies of a delivery with other ids, for another invoice each, all due at the same time.
-pub(crate) fn copies(of: &Delivery, count: usize, url: impl Fn(usize) -> String) -> BTreeMap<xthonpay_domain::id::DeliveryId, Delivery> {
+pub(crate) fn copies(
+    of: &Delivery,
+    count: usize,
+    url: impl Fn(usize) -> String,
+) -> BTreeMap<xthonpay_domain::id::DeliveryId, Delivery> {
     (0..count)
         .map(|number| {
             let invoice: InvoiceId = format!("inv_{number:032x}").parse().expect("well formed");

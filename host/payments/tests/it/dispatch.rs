@@ -76,9 +76,7 @@ async fn events_of_an_invoice_arrive_in_their_order_even_when_the_clock_jumps_ba
 #[tokio::test]
 async fn an_event_that_failed_does_not_hold_up_the_later_ones() {
     let (world, _) = with_deliveries().await;
-    world.receivers.answer(|request| {
-        Reply::Status(if told(request) == "invoice.confirming" { 500 } else { 200 })
-    });
+    world.receivers.answer(|request| Reply::Status(if told(request) == "invoice.confirming" { 500 } else { 200 }));
     let (stop, run) = start(&world);
     until("the later one is delivered", || deliveries(&world)[1].state == DeliveryState::Delivered).await;
     stop.cancel();
@@ -94,9 +92,11 @@ async fn a_hanging_receiver_does_not_delay_another_however_much_it_is_owed() {
     let mut owed = copies(&good, 2_500, |_| "https://hangs.example/hook".to_owned());
     owed.values_mut().for_each(|delivery| delivery.next_at = crate::world::BEGINNING);
     put(&world, owed);
-    world.receivers.answer(|request| {
-        if request.url.as_str().contains("hangs") { Reply::Hang } else { Reply::Status(200) }
-    });
+    world.receivers.answer(
+        |request| {
+            if request.url.as_str().contains("hangs") { Reply::Hang } else { Reply::Status(200) }
+        },
+    );
     world.clock.advance(Duration::from_secs(60));
     let (stop, run) = start(&world);
     let delivered = || world.store.tables().deliveries[&good.id].state == DeliveryState::Delivered;
@@ -114,9 +114,11 @@ async fn hanging_receivers_of_one_merchant_leave_room_for_another() {
     paid_invoice(&mut world, &caller).await;
     world.routing().route_all().await.expect("the store answers");
     put(&world, copies(&first_delivery(&world), 400, |number| format!("https://hangs{number}.example/")));
-    world.receivers.answer(|request| {
-        if request.url.as_str().contains("hangs") { Reply::Hang } else { Reply::Status(200) }
-    });
+    world.receivers.answer(
+        |request| {
+            if request.url.as_str().contains("hangs") { Reply::Hang } else { Reply::Status(200) }
+        },
+    );
     let (stop, run) = start(&world);
     until("many hang", || world.receivers.got().len() >= 60).await;
     let other = world.principal(SignatureScheme::Request).await;

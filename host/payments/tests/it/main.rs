@@ -8,6 +8,7 @@ mod dispatch;
 mod doubles;
 mod invoicing;
 mod money_stories;
+mod random_schedules;
 mod routing;
 mod scan_faults;
 mod scanning;

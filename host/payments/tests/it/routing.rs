@@ -21,7 +21,8 @@ use crate::world::World;
 fn delivered_kinds(world: &World, invoice: &Invoice) -> Vec<EventKind> {
     let tables = world.store.tables();
     let kind = |id| tables.events.iter().find(|event| event.id == id).expect("a delivery has its event").kind;
-    let of_invoice = |delivery: &xthonpay_payments::port::store::Delivery| delivery.invoice.as_ref() == Some(&invoice.id);
+    let of_invoice =
+        |delivery: &xthonpay_payments::port::store::Delivery| delivery.invoice.as_ref() == Some(&invoice.id);
     deliveries(world).into_iter().filter(of_invoice).map(|delivery| kind(delivery.event)).collect()
 }
 
@@ -171,9 +172,9 @@ async fn headers_that_a_formatter_may_not_set_never_go_out() {
     for content_type in ["", "text/plain\r\nx: y", "text/plain\0", "téxt"] {
         let (mut world, caller) = World::started().await;
         paid_invoice(&mut world, &caller).await;
-        world.hooks.bind_format(move |_| {
-            Ok(Some(Rendered { content_type: content_type.to_owned(), ..rendered("shaped") }))
-        });
+        world
+            .hooks
+            .bind_format(move |_| Ok(Some(Rendered { content_type: content_type.to_owned(), ..rendered("shaped") })));
         world.routing().route_all().await.expect("the store answers");
         assert_eq!(first_delivery(&world).content_type, "application/json", "{content_type:?}");
     }

@@ -233,7 +233,7 @@ async fn a_block_that_names_one_transfer_twice_is_not_believed() {
     let (mut world, caller) = World::started().await;
     let invoice = world.invoice(&caller, 100).await;
     let transfer = world.chain.payment(&usdt(), invoice.address, 100);
-    let honest = world.chain.mine(&[transfer.clone()]);
+    let honest = world.chain.mine(std::slice::from_ref(&transfer));
     world.chain.lie_about(honest.number, BlockTransfers { block: honest, transfers: vec![transfer.clone(), transfer] });
     let outcome = world.try_scan().await;
     assert!(matches!(outcome, Err(ScanError::Chain(ChainError::Inconsistent { .. }))), "{outcome:?}");

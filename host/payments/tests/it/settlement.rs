@@ -12,9 +12,7 @@ use xthonpay_domain::id::InvoiceId;
 use xthonpay_domain::invoice::Invoice;
 use xthonpay_domain::invoice::assessment::{Advice, Flags, InvoiceState};
 use xthonpay_payments::access::Principal;
-use xthonpay_payments::port::hooks::{
-    Draft, DraftRuling, HookFailure, InvoiceRules, OnFailure, PaymentReview,
-};
+use xthonpay_payments::port::hooks::{Draft, DraftRuling, HookFailure, InvoiceRules, OnFailure, PaymentReview};
 use xthonpay_payments::port::store::{READ_LIMIT_MAX, Write};
 use xthonpay_payments::settlement::{Questions, SettlementError};
 use xthonpay_tests::memory_store::Fault;

@@ -213,8 +213,7 @@ impl World {
 
     /// Mines a block in which `units` of USDT are paid to each address.
     pub(crate) fn pay(&self, payments: &[(Address, u128)]) {
-        let transfers: Vec<_> =
-            payments.iter().map(|(to, units)| self.chain.payment(&usdt(), *to, *units)).collect();
+        let transfers: Vec<_> = payments.iter().map(|(to, units)| self.chain.payment(&usdt(), *to, *units)).collect();
         self.chain.mine(&transfers);
     }
 

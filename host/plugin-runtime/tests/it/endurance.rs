@@ -33,7 +33,7 @@ async fn fail(bound: &dyn InvoiceRules, times: u32) {
 async fn a_thousand_trapping_calls_leave_memory_flat() {
     // Touches 2 MiB before it traps.
     let body = "(drop (memory.grow (i32.const 32))) (memory.fill (i32.const 65536) (i32.const 7) (i32.const 2097152)) unreachable";
-    let host = Bench::rules(&Guest::rules().function("on-draft", body), "limits = { wall_ms = 30000 }").host().await;
+    let host = Bench::rules(&Guest::rules().function("on-draft", body), "").host().await;
     let bound = rules(&host);
     fail(bound.as_ref(), 50).await;
     // Other tests of this process use memory too, for a while. What leaks, leaks in every round.

@@ -226,7 +226,7 @@ impl Guest {
         let package = packages.push_str("world.wit", &world).expect("a well-formed world");
         let world = packages.select_world(&[package], Some("guest")).expect("has one world");
         let mut module = wat::parse_str(self.module()).expect("well-formed text");
-        embed_component_metadata(&mut module, &packages, world, StringEncoding::UTF8, false).expect("embeds");
+        embed_component_metadata(&mut module, &packages, world, StringEncoding::UTF8).expect("embeds");
         let mut encoder = ComponentEncoder::default();
         encoder.validate(true).module(&module).expect("fits the world").encode().expect("encodes")
     }

@@ -29,23 +29,23 @@ async fn a_loop_ends_with_its_processor_time() {
     let begun = Instant::now();
     let guest = Guest::rules().function("on-draft", LOOP);
     let words = ["processor time (55 ms)", "limit of 50 ms", "raise plugins.subject.limits.cpu_ms (at most 2000)"];
-    draft_failure(guest, "limits = { wall_ms = 30000 }", false, &words).await;
+    draft_failure(guest, "", false, &words).await;
     assert!(begun.elapsed() < SOON, "{:?}", begun.elapsed());
 }
 
 #[tokio::test]
 async fn a_loop_in_the_start_of_a_module_ends_too() {
     let guest = Guest::rules().with("(func $spin (loop $for_ever (br $for_ever))) (start $spin)");
-    let refusal = Bench::rules(&guest, "limits = { wall_ms = 30000 }").refusal().await;
+    let refusal = Bench::rules(&guest, "").refusal().await;
     assert_words(&refusal, &["describe failed", "limits.cpu_ms"]);
 }
 
 /// On one thread, so that the other call only gets on if the loops let it.
 #[tokio::test(flavor = "current_thread")]
 async fn others_are_served_while_guests_loop() {
-    let table = "limits = { cpu_ms = 200, wall_ms = 30000 }";
+    let table = "limits = { cpu_ms = 200 }";
     let mut bench = Bench::rules(&Guest::rules().function("on-draft", LOOP), table);
-    bench.add("good", "invoice-rules", &Guest::rules().component(), "limits = { wall_ms = 30000 }");
+    bench.add("good", "invoice-rules", &Guest::rules().component(), "");
     bench.config.bindings.invoice_rules.push("good".to_owned());
     let host = bench.host().await;
     let [looping, good] = &host.invoice_rules()[..] else { unreachable!("two are bound") };
@@ -60,21 +60,14 @@ async fn others_are_served_while_guests_loop() {
         Instant::now()
     };
     let (ended, answered) = tokio::join!(hostile, served);
-    assert!(answered < ended, "the good call waited for the loops");
+    assert!(ended.duration_since(answered) > Duration::from_millis(100), "the good call waited for the loops");
 }
 
 #[tokio::test]
 async fn a_call_ends_with_its_wall_time() {
     let begun = Instant::now();
     let guest = Guest::rules().function("on-draft", LOOP);
-    let table = "limits = { cpu_ms = 2000, wall_ms = 30 }";
-    let bench = Bench::rules(&guest, table);
-    // The rehearsal has the same 30 ms, which a busy machine may not have: load with more, then exchange.
-    let host = Bench::rules(&guest, "").host().await;
-    let config = bench.table("subject", table);
-    while host.reload("subject", &config).await.is_err() {
-        assert!(begun.elapsed() < SOON, "{:?}", begun.elapsed());
-    }
+    let host = Bench::rules(&guest, "limits = { cpu_ms = 2000, wall_ms = 30 }").host().await;
     let failure = rules(&host).on_draft(&draft()).await.expect_err("out of time");
     let words = ["time of the call is over the limit of 30 ms", "plugins.subject.limits.wall_ms"];
     assert_failure(&failure, "on-draft", OnFailure::Builtin, true, &words);
@@ -84,7 +77,7 @@ async fn a_call_ends_with_its_wall_time() {
 #[tokio::test]
 async fn a_caller_that_gives_up_leaves_no_guest_behind() {
     let guest = Guest::rules().function("on-draft", LOOP);
-    let table = "limits = { cpu_ms = 100, wall_ms = 30000, concurrent_calls = 1, queued_calls = 0 }";
+    let table = "limits = { cpu_ms = 100, concurrent_calls = 1, queued_calls = 0 }";
     let host = Bench::rules(&guest, table).host().await;
     let question = draft();
     let bound = rules(&host);
@@ -101,7 +94,7 @@ async fn a_caller_that_gives_up_leaves_no_guest_behind() {
 async fn memory_ends_at_its_limit() {
     let eat = "(loop $more (br_if $more (i32.ne (memory.grow (i32.const 1)) (i32.const -1)))) unreachable";
     let words = ["linear memory (33 MiB)", "limit of 32 MiB", "plugins.subject.limits.memory_mib"];
-    draft_failure(Guest::rules().function("on-draft", eat), "limits = { wall_ms = 30000 }", false, &words).await;
+    draft_failure(Guest::rules().function("on-draft", eat), "", false, &words).await;
 }
 
 #[tokio::test]
@@ -194,7 +187,7 @@ async fn calls_of_capabilities_are_counted() {
 #[tokio::test]
 async fn calls_wait_in_a_queue_that_ends() {
     let guest = Guest::rules().function("on-draft", LOOP);
-    let limits = "cpu_ms = 200, wall_ms = 30000, concurrent_calls = 1, queued_calls = 1, queue_wait_ms = 20";
+    let limits = "cpu_ms = 200, concurrent_calls = 1, queued_calls = 1, queue_wait_ms = 20";
     let host = Bench::rules(&guest, &format!("limits = {{ {limits} }}")).host().await;
     let bound = rules(&host);
     let question = draft();

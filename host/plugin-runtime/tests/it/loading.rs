@@ -1,6 +1,7 @@
 //! What a plugin has to be before it serves, and what happens to a hook whose plugin is not.
 
 use std::fs;
+use std::path::Path;
 
 use xthonpay_payments::port::hooks::{DraftRuling, OnFailure};
 use xthonpay_plugin_runtime::{About, Digest, Hook, LoadError, PluginReport, PluginState};
@@ -202,15 +203,20 @@ async fn refuses_a_component_of_another_world() {
 
 #[tokio::test]
 async fn refuses_an_export_of_another_type() {
-    let text = "
-        package xthonpay:hooks@0.1.0;
-        interface plugin { describe: func() -> u32; check-config: func() -> u32; }
-        interface invoice-rules { on-draft: func(draft: u32) -> u32; on-payment: func(payment: u32) -> u32; }";
-    let mut packages = wit_parser::Resolve::default();
-    packages.push_str("hooks.wit", text).expect("well formed");
-    let mut bench = Bench::rules(&Guest::rules(), "");
-    bench.add(NAME, "invoice-rules", &Guest::rules().component_of(&packages), "");
-    assert_words(&bench.refusal().await, &["does not fit the contract 0.1", "Build it again"]);
+    let plain =
+        "package xthonpay:hooks@0.1.0; interface plugin { describe: func() -> u32; check-config: func() -> u32; }";
+    let contract = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../wit");
+    let real = fs::read_to_string(contract.join("plugin.wit")).expect("reads");
+    // Once in what all plugins export, once in the hook alone.
+    for plugin in [plain, &real] {
+        let mut packages = wit_parser::Resolve::default();
+        packages.push_dir(contract.join("deps/host")).expect("parses");
+        let hook = "interface invoice-rules { on-draft: func(it: u32) -> u32; on-payment: func(it: u32) -> u32; }";
+        packages.push_str("hooks.wit", &format!("{plugin}\n{hook}")).expect("well formed");
+        let mut bench = Bench::rules(&Guest::rules(), "");
+        bench.add(NAME, "invoice-rules", &Guest::rules().component_of(&packages), "");
+        assert_words(&bench.refusal().await, &["does not fit the contract 0.1", "Build it again"]);
+    }
 }
 
 #[tokio::test]

@@ -57,7 +57,7 @@ async fn a_call_ends_with_the_version_that_it_began_with() {
             (br_if $more (i64.lt_u (local.get $n) (i64.const 100000000))))
          {accept}"
     );
-    let bench = Bench::rules(&slow.function("on-draft", &body), "limits = { cpu_ms = 2000, wall_ms = 30000 }");
+    let bench = Bench::rules(&slow.function("on-draft", &body), "limits = { cpu_ms = 2000 }");
     let host = bench.host().await;
     let config = bench.config.plugins[NAME].clone();
     fs::write(bench.path("subject.wasm"), for_seconds(90).component()).expect("writes");

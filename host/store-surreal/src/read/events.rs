@@ -59,11 +59,11 @@ fn in_sequence(page: Vec<Event>, beyond: Vec<Event>) -> Vec<Event> {
         }
     }
     let mut unnumbered = unnumbered.into_iter();
-    let mut next = |place: Option<InvoiceId>| match place {
+    let next = |place: Option<InvoiceId>| match place {
         Some(invoice) => of_invoice.get_mut(&invoice).and_then(BTreeMap::pop_first).map(|(_, event)| event),
         None => unnumbered.next(),
     };
-    places.into_iter().filter_map(|place| next(place)).collect()
+    places.into_iter().filter_map(next).collect()
 }
 
 /// The invoice in whose order an event is told, if it has a place there.

@@ -34,7 +34,10 @@ async fn every_text_reads_a_range_of_keys_and_no_table() {
         (BY_ID, bind_id(invoice::id(&samples::invoice_id(1)))),
         (LISTED, bind_list(Delivery::TABLE, list(), Some(5))),
         (LISTED_ALL, bind_list(Deposit::TABLE, List::seen(&samples::chain()).all(), None)),
-        (LISTED, bind_list(Invoice::TABLE, List::invoices_of(&samples::merchant_id(1)).newest(None, None, None), Some(5))),
+        (
+            LISTED,
+            bind_list(Invoice::TABLE, List::invoices_of(&samples::merchant_id(1)).newest(None, None, None), Some(5)),
+        ),
         (IDS, bind_range(list(), 5)),
         (ROWS, bind_range(range_of(Table::Address, Bound::Unbounded, Bound::Unbounded), 5)),
     ];

@@ -168,7 +168,10 @@ impl From<&Ruling> for RulingPart {
 
 impl RulingPart {
     fn read(&self) -> Result<Ruling, RowError> {
-        Ok(Ruling { advice: word("advice", &self.advice, &ADVICE, advice_word)?, judged: amount("judged", &self.judged)? })
+        Ok(Ruling {
+            advice: word("advice", &self.advice, &ADVICE, advice_word)?,
+            judged: amount("judged", &self.judged)?,
+        })
     }
 }
 

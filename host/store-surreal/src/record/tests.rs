@@ -20,7 +20,9 @@ use xthonpay_domain::invoice::assessment::{Advice, Assessment, Flags, InvoiceSta
 use xthonpay_domain::invoice::{Invoice, Terms, Tolerance};
 use xthonpay_domain::ledger::{Account, Balance, Line, Posting, PostingKind, Side};
 use xthonpay_domain::transfer::{Transfer, TransferIdentity};
-use xthonpay_payments::port::store::{Counter, Cursor, Delivery, DeliveryState, Key, Merchant, OwnAddress, UsedSignature};
+use xthonpay_payments::port::store::{
+    Counter, Cursor, Delivery, DeliveryState, Key, Merchant, OwnAddress, UsedSignature,
+};
 use xthonpay_payments::port::vault::Sealed;
 
 use super::balance::StoredBalance;
@@ -30,6 +32,7 @@ use super::reservation::{TakenAccount, TakenExternalId};
 use super::*;
 use crate::connection::Connection;
 use crate::plan::{Expected, Plan};
+use crate::testing::laws;
 use crate::{numbers, read, statements, tx};
 
 fn times() -> impl Strategy<Value = Timestamp> {
@@ -55,11 +58,9 @@ fn parsed<T: FromStr<Err: Debug> + Debug>(pattern: &'static str) -> impl Strateg
 
 /// Texts of merchants, with all that could be mistaken for syntax.
 fn free_text<T: FromStr<Err: Debug> + Debug + Clone + 'static>() -> impl Strategy<Value = T> {
-    let edges = ["a:b", "`x`", "⟨x⟩", "'; DELETE invoice; --", "\"", "\\", "🧾", "invoice:inv_0", "$id", "NONE", "null", " "];
-    prop_oneof![
-        select(edges.to_vec()).prop_map(|text| text.parse().expect("allowed")),
-        parsed("[ -~äöü€]{1,32}")
-    ]
+    let edges =
+        ["a:b", "`x`", "⟨x⟩", "'; DELETE invoice; --", "\"", "\\", "🧾", "invoice:inv_0", "$id", "NONE", "null", " "];
+    prop_oneof![select(edges.to_vec()).prop_map(|text| text.parse().expect("allowed")), parsed("[ -~äöü€]{1,32}")]
 }
 
 fn merchant_ids() -> impl Strategy<Value = MerchantId> {
@@ -306,7 +307,7 @@ macro_rules! comes_back {
         #[test]
         fn $name() {
             let bench = Bench::new();
-            proptest!(ProptestConfig::with_cases(48), |(record in $strategy)| {
+            proptest!(laws(stringify!($name)), |(record in $strategy)| {
                 prop_assert_eq!(&bench.round_trip(&record), &record);
             });
         }
@@ -329,7 +330,7 @@ comes_back! {
 #[test]
 fn what_only_this_crate_knows_comes_back_as_it_was() {
     let bench = Bench::new();
-    proptest!(ProptestConfig::with_cases(48), |(
+    proptest!(laws("what_only_this_crate_knows"), |(
         merchant in merchant_ids(),
         invoice in invoice_ids(),
         external_id in free_text(),

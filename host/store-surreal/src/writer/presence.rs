@@ -51,7 +51,8 @@ async fn compare(connection: &Connection, rows: &[(&RecordId, &Row)]) -> Result<
         return Ok((0, 0));
     }
     let stored = list(connection.read(ROWS, bind_ids(rows.iter().map(|(id, _)| *id))).await?);
-    let same = |((_, row), stored): &(&(&RecordId, &Row), Value)| matches!(stored, Value::Object(stored) if stored == *row);
+    let same =
+        |((_, row), stored): &(&(&RecordId, &Row), Value)| matches!(stored, Value::Object(stored) if stored == *row);
     let alike = rows.iter().zip(stored).filter(same).count();
     Ok((alike, rows.len().saturating_sub(alike)))
 }

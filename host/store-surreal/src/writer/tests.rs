@@ -57,7 +57,10 @@ async fn plans_of_one_record_are_never_together_and_keep_their_order() {
 #[tokio::test]
 async fn a_plan_does_not_overtake_an_earlier_one_that_waits() {
     let event = samples::event(1, 1);
-    let both = plan([Write::CreateEvent(event.clone()), Write::PutBlock { chain: samples::chain(), block: samples::block(1) }]);
+    let both = plan([
+        Write::CreateEvent(event.clone()),
+        Write::PutBlock { chain: samples::chain(), block: samples::block(1) },
+    ]);
     let routed = plan([Write::MarkRouted(event.id.clone())]);
     let mut dispatcher = dispatcher([both, routed]).await;
     dispatcher.busy.insert(crate::record::block::id(&samples::chain(), samples::block(1).number));
@@ -92,6 +95,34 @@ async fn one_that_is_refused_does_not_fail_its_neighbours() {
         let expected = if number == 7 || number == 33 { Err(CommitError::Refused) } else { Ok(()) };
         assert_eq!(answer.await.expect("each is answered"), expected, "{number}");
     }
+}
+
+/// The writer keeps plans of one record apart, so only this test lets them race: the transaction itself must decide.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_racing_transactions_exactly_one_is_committed() {
+    const ROUNDS: u64 = 200;
+    const RACERS: u64 = 8;
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let connection = Arc::new(crate::testing::on_disk(directory.path()).await);
+    let mut conflicts = 0;
+    for round in 0..ROUNDS {
+        let mut racing = JoinSet::new();
+        for racer in 0..RACERS {
+            let connection = Arc::clone(&connection);
+            let witness = Write::CreateEvent(samples::event(round * RACERS + racer, 1));
+            let prize = Write::CreateInvoice(Box::new(samples::invoice(round)));
+            racing.spawn(async move { tx::tx(&connection, statements::store([&plan([witness, prize])])).await });
+        }
+        let outcomes = racing.join_all().await;
+        let committed = outcomes.iter().filter(|outcome| matches!(outcome, tx::Outcome::Committed)).count();
+        let lost = outcomes.iter().filter(|outcome| matches!(outcome, tx::Outcome::Refused | tx::Outcome::Conflict));
+        conflicts += outcomes.iter().filter(|outcome| matches!(outcome, tx::Outcome::Conflict)).count();
+        assert_eq!((committed, lost.count()), (1, RACERS as usize - 1), "{outcomes:?}");
+    }
+    assert!(conflicts > 0, "none of {ROUNDS} rounds was a race");
+    let events = read::unrouted_events(&connection, usize::MAX).await.expect("readable");
+    assert_eq!(events.len() as u64, ROUNDS, "a loser stores nothing");
+    connection.close().await;
 }
 
 #[tokio::test]

@@ -226,15 +226,18 @@ async fn writes_to_one_record_are_made_one_after_the_other() {
         let second = samples::next_revision(&first);
         let third = samples::next_revision(&second);
         let event = samples::event(1, 1);
-        stored(store, [
-            create_invoice(&first),
-            update_invoice(&second),
-            update_invoice(&third),
-            set_balance(1, 0),
-            set_balance(2, 1),
-            Write::CreateEvent(event.clone()),
-            Write::MarkRouted(event.id),
-        ])
+        stored(
+            store,
+            [
+                create_invoice(&first),
+                update_invoice(&second),
+                update_invoice(&third),
+                set_balance(1, 0),
+                set_balance(2, 1),
+                Write::CreateEvent(event.clone()),
+                Write::MarkRouted(event.id),
+            ],
+        )
         .await;
         assert_eq!(store.invoice(&first.id).await, Ok(Some(third.clone())));
         assert_eq!(store.balance(&samples::merchant_id(1), &samples::asset()).await, Ok((samples::balance(2), 2)));

@@ -28,8 +28,9 @@ fn ids<'a>(invoices: impl IntoIterator<Item = &'a Invoice>) -> Vec<InvoiceId> {
 async fn invoices_come_newest_first_and_page_without_gap_or_overlap() {
     on_each_engine(async |store| {
         // Three at each of ten times, so that pages end among invoices of one time.
-        let mut all: Vec<Invoice> =
-            (0..30).map(|number| Invoice { created_at: samples::time(number / 3), ..samples::invoice(number) }).collect();
+        let mut all: Vec<Invoice> = (0..30)
+            .map(|number| Invoice { created_at: samples::time(number / 3), ..samples::invoice(number) })
+            .collect();
         stored(store, all.iter().map(create)).await;
         stored_one(store, create(&Invoice { merchant: samples::merchant_id(2), ..samples::invoice(99) })).await;
         all.sort_by(|a, b| (b.created_at, &b.id).cmp(&(a.created_at, &a.id)));
@@ -154,7 +155,8 @@ async fn deposits_are_seen_until_they_are_final_or_orphaned() {
     on_each_engine(async |store| {
         let chain = samples::chain();
         let invoice = samples::invoice_id(1);
-        let deposits: Vec<Deposit> = (1..=1_200).map(|number| samples::deposit(number, Some(invoice.clone()))).collect();
+        let deposits: Vec<Deposit> =
+            (1..=1_200).map(|number| samples::deposit(number, Some(invoice.clone()))).collect();
         stored(store, deposits.iter().cloned().map(Write::CreateDeposit)).await;
         let sorted = |mut deposits: Vec<Deposit>| {
             deposits.sort_by(|a, b| a.id.cmp(&b.id));

@@ -45,11 +45,14 @@ async fn keys_come_back_revoked_or_not() {
 async fn a_deposit_address_is_the_one_without_an_invoice() {
     on_each_engine(async |store| {
         let own = samples::own_address(3, None);
-        stored(store, [
-            Write::CreateAddress(samples::own_address(1, Some(samples::invoice_id(1)))),
-            Write::CreateAddress(own.clone()),
-            Write::CreateAddress(samples::own_address(5, Some(samples::invoice_id(2)))),
-        ])
+        stored(
+            store,
+            [
+                Write::CreateAddress(samples::own_address(1, Some(samples::invoice_id(1)))),
+                Write::CreateAddress(own.clone()),
+                Write::CreateAddress(samples::own_address(5, Some(samples::invoice_id(2)))),
+            ],
+        )
         .await;
         assert_eq!(store.deposit_address(&samples::merchant_id(1)).await, Ok(Some(own.clone())));
         assert_eq!(store.deposit_address(&samples::merchant_id(2)).await, Ok(None));
@@ -61,7 +64,8 @@ async fn a_deposit_address_is_the_one_without_an_invoice() {
 #[tokio::test]
 async fn numbers_are_consecutive_and_each_counter_has_its_own() {
     on_each_engine(async |store| {
-        let (one, two) = (Counter::AddressIndex(samples::merchant_id(1)), Counter::AddressIndex(samples::merchant_id(2)));
+        let (one, two) =
+            (Counter::AddressIndex(samples::merchant_id(1)), Counter::AddressIndex(samples::merchant_id(2)));
         assert_eq!(store.take_numbers(&one, 3).await, Ok(0));
         assert_eq!(store.take_numbers(&one, 1).await, Ok(3));
         assert_eq!(store.take_numbers(&two, 10).await, Ok(0));

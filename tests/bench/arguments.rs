@@ -1,0 +1,121 @@
+//! The arguments: which benchmark, and how long, each number within its bounds.
+
+use core::ops::RangeInclusive;
+use core::time::Duration;
+
+use crate::rest::RestPlan;
+use crate::start::StartPlan;
+
+/// What there is.
+pub(crate) const USAGE: &str = "usage: xthonpay-bench NAME [--json] [OPTIONS]
+
+  hooks   a call of a plugin, beside the same code called natively
+  rest    signed, durable POST /invoices of 64 clients, beside the raw store
+            --seconds N    of every run (10)
+            --rounds N     of all kinds of runs (3)
+            --merchants N  that the clients belong to (8)
+  start   from the start of the process to ready, and what an idle host takes
+            --rounds N     starts (5)
+
+  --json  one line of JSON a figure, in place of the table";
+
+/// Longer runs only fill the disk.
+const SECONDS: RangeInclusive<u64> = 1..=120;
+/// A run of every kind takes about a minute.
+const ROUNDS: RangeInclusive<usize> = 1..=15;
+/// One merchant for each client.
+const MERCHANTS: RangeInclusive<usize> = 1..=crate::rest::CLIENTS;
+
+/// What the caller wants.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Arguments {
+    pub(crate) benchmark: Benchmark,
+    pub(crate) json: bool,
+}
+
+/// A benchmark with its size.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Benchmark {
+    Hooks,
+    Rest(RestPlan),
+    Start(StartPlan),
+}
+
+impl Arguments {
+    /// The arguments of the process, `None` when it has none, or what is wrong with them.
+    pub(crate) fn read() -> Result<Option<Self>, String> {
+        Self::of(std::env::args().skip(1))
+    }
+
+    fn of(mut words: impl Iterator<Item = String>) -> Result<Option<Self>, String> {
+        let benchmark = match words.next().as_deref() {
+            None | Some("--help") => return Ok(None),
+            Some("hooks") => Benchmark::Hooks,
+            Some("rest") => Benchmark::Rest(RestPlan::default()),
+            Some("start") => Benchmark::Start(StartPlan::default()),
+            Some(other) => return Err(format!("there is no benchmark {other}")),
+        };
+        let mut arguments = Self { benchmark, json: false };
+        while let Some(word) = words.next() {
+            arguments.take(&word, &mut words)?;
+        }
+        Ok(Some(arguments))
+    }
+
+    fn take(&mut self, word: &str, words: &mut impl Iterator<Item = String>) -> Result<(), String> {
+        match (word, &mut self.benchmark) {
+            ("--json", _) => self.json = true,
+            ("--seconds", Benchmark::Rest(plan)) => plan.measured = Duration::from_secs(number(word, words, SECONDS)?),
+            ("--rounds", Benchmark::Rest(plan)) => plan.rounds = number(word, words, ROUNDS)?,
+            ("--merchants", Benchmark::Rest(plan)) => plan.merchants = number(word, words, MERCHANTS)?,
+            ("--rounds", Benchmark::Start(plan)) => plan.rounds = number(word, words, ROUNDS)?,
+            _ => return Err(format!("this benchmark knows no {word}")),
+        }
+        Ok(())
+    }
+}
+
+fn number<T>(name: &str, words: &mut impl Iterator<Item = String>, bounds: RangeInclusive<T>) -> Result<T, String>
+where
+    T: core::str::FromStr + PartialOrd + core::fmt::Display,
+{
+    let given = words.next().and_then(|word| word.parse().ok()).filter(|number| bounds.contains(number));
+    given.ok_or_else(|| format!("{name} wants a number from {} to {}", bounds.start(), bounds.end()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(line: &str) -> Result<Option<Arguments>, String> {
+        Arguments::of(line.split_whitespace().map(str::to_owned))
+    }
+
+    #[test]
+    fn a_benchmark_takes_its_own_options() {
+        let plan = RestPlan { measured: Duration::from_secs(3), rounds: 1, merchants: 64 };
+        let expected = Arguments { benchmark: Benchmark::Rest(plan), json: true };
+        assert_eq!(of("rest --seconds 3 --json --rounds 1 --merchants 64"), Ok(Some(expected)));
+        assert_eq!(of("hooks"), Ok(Some(Arguments { benchmark: Benchmark::Hooks, json: false })));
+    }
+
+    #[test]
+    fn without_a_name_there_is_nothing_to_run() {
+        assert_eq!(of(""), Ok(None));
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_refused_by_name() {
+        for (line, named) in [
+            ("speed", "speed"),
+            ("hooks --seconds 3", "--seconds"),
+            ("rest --seconds", "--seconds"),
+            ("rest --seconds 0", "1 to 120"),
+            ("rest --merchants 65", "1 to 64"),
+            ("start --rounds many", "--rounds"),
+        ] {
+            let problem = of(line).expect_err(line);
+            assert!(problem.contains(named), "{line}: {problem}");
+        }
+    }
+}

@@ -1,0 +1,203 @@
+//! How fast invoices are made over REST: signed, durable, from many clients at once; with and without plugins.
+//!
+//! The limit is the raw store: the same records in one transaction a call, with as many callers, on the same disk, without
+//! HTTP, signatures, rules and addresses (see `host/store-surreal/examples/raw_rate`). Kinds of runs take turns, and of each
+//! figure the median of the rounds counts, because other work on a machine comes and goes. Every run begins with an empty
+//! store.
+
+mod load;
+mod raw;
+mod wire;
+
+use core::time::Duration;
+use std::path::PathBuf;
+
+use xthonpay_tests::BoxError;
+use xthonpay_tests::places::Places;
+
+use self::load::{Load, Phases, Requests};
+use self::raw::{Contents, RawRun};
+use crate::figures::{Aim, Figure, Report, Thousandths};
+use crate::parts::{self, Chain, FreshHost, Hooks};
+use crate::process::processor_time;
+use crate::samples::{Samples, median};
+use crate::tell;
+
+/// Clients, each with a connection of its own, and callers of the raw store.
+pub(crate) const CLIENTS: usize = 64;
+
+/// How long a run goes on before it is measured.
+pub(crate) const WARM_UP: Duration = Duration::from_secs(2);
+
+/// As fast as the store itself.
+const RATE_AIM: Aim = Aim::RatioAtLeast(Thousandths::whole(1));
+
+/// The size of the benchmark.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct RestPlan {
+    /// How long each run is measured.
+    pub(crate) measured: Duration,
+    pub(crate) rounds: usize,
+    /// Merchants that the clients belong to, at most one for each client.
+    pub(crate) merchants: usize,
+}
+
+impl Default for RestPlan {
+    fn default() -> Self {
+        Self { measured: Duration::from_secs(10), rounds: 3, merchants: 8 }
+    }
+}
+
+/// What the parts of a run say about it.
+#[derive(Clone, Copy, Debug, Default)]
+struct Run {
+    rate: Thousandths,
+    p50: Thousandths,
+    p99: Thousandths,
+    /// Cores that were busy with this program and with the host.
+    client_cores: Thousandths,
+    host_cores: Thousandths,
+}
+
+/// The runs of one round.
+struct Round {
+    raw: Run,
+    raw_rows_alone: Run,
+    unbound: Run,
+    bound: Run,
+    /// Reading single invoices.
+    read: Run,
+    shape: RawRun,
+}
+
+/// Runs the benchmark.
+pub(crate) async fn run(plan: &RestPlan) -> Result<Report, BoxError> {
+    let stage = Stage { places: parts::places()?, raw_rate: parts::raw_rate()?, plan };
+    let chain = Chain::start(&stage.places).await?;
+    let mut rounds = Vec::with_capacity(plan.rounds);
+    for number in 1..=plan.rounds {
+        rounds.push(stage.round(&chain, number).await?);
+    }
+    let shape = rounds.last().map(|round| round.shape.clone()).ok_or("there was no round")?;
+    let method = format!(
+        "{CLIENTS} clients of {} merchants, {} s a run, median of {} rounds; baseline: the raw store, {} records of {} bytes \
+         in one transaction a call, {CLIENTS} callers",
+        plan.merchants,
+        plan.measured.as_secs(),
+        plan.rounds,
+        shape.records,
+        shape.bytes
+    );
+    Ok(Report { bench: "rest", method, figures: figures(&rounds) })
+}
+
+/// What all runs share.
+struct Stage<'a> {
+    places: Places,
+    raw_rate: PathBuf,
+    plan: &'a RestPlan,
+}
+
+impl Stage<'_> {
+    async fn round(&self, chain: &Chain, number: usize) -> Result<Round, BoxError> {
+        let of = self.plan.rounds;
+        let shape = self.raw(Contents::Equal).await?;
+        let raw = Run::from(&shape);
+        tell(&format!("round {number} of {of}: raw store {} /s", raw.rate));
+        let (unbound, read) = self.host(chain, Hooks::Unbound).await?;
+        tell(&format!("round {number} of {of}: hooks unbound {} /s, reads {} /s", unbound.rate, read.rate));
+        let raw_rows_alone = Run::from(&self.raw(Contents::RowsAlone).await?);
+        tell(&format!("round {number} of {of}: raw store, rows alone {} /s", raw_rows_alone.rate));
+        let (bound, _) = self.host(chain, Hooks::Bound).await?;
+        tell(&format!("round {number} of {of}: hooks bound {} /s", bound.rate));
+        Ok(Round { raw, raw_rows_alone, unbound, bound, read, shape })
+    }
+
+    async fn raw(&self, contents: Contents) -> Result<RawRun, BoxError> {
+        raw::run(&self.raw_rate, contents, self.plan.measured).await
+    }
+
+    /// Makes invoices on a fresh host and, where no plugin is bound, reads them again.
+    async fn host(&self, chain: &Chain, hooks: Hooks) -> Result<(Run, Run), BoxError> {
+        let mut host = FreshHost::start(&self.places, chain, hooks).await?;
+        let keys = host.merchants(self.plan.merchants).await?;
+        let mut load = Load::connect(host.process.base_url(), &keys, CLIENTS).await?;
+        let made = self.measured(&host, &mut load, Requests::Create).await?;
+        let read = match hooks {
+            // No plugin is asked about a read, so it is measured once.
+            Hooks::Unbound => self.measured(&host, &mut load, Requests::Read).await?,
+            Hooks::Bound => Run::default(),
+        };
+        drop(load);
+        host.process.stop().await?;
+        Ok((made, read))
+    }
+
+    async fn measured(&self, host: &FreshHost, load: &mut Load, requests: Requests) -> Result<Run, BoxError> {
+        let pids = [std::process::id(), host.pid()?];
+        let phases = Phases::from_now(WARM_UP, self.plan.measured);
+        // Taken over the whole run with its warm-up, and spread over as much time.
+        let before = processor_times(pids)?;
+        let samples = load.run(requests, phases).await?;
+        let after = processor_times(pids)?;
+        let whole = WARM_UP.saturating_add(self.plan.measured);
+        let [client_cores, host_cores] = [0, 1].map(|side: usize| cores(before[side], after[side], whole));
+        Ok(Run { client_cores, host_cores, ..Run::of(&samples, self.plan.measured) })
+    }
+}
+
+impl Run {
+    fn of(samples: &Samples, measured: Duration) -> Self {
+        Self {
+            rate: Thousandths::per_second(samples.len(), measured),
+            p50: Thousandths::millis(samples.percentile(50)),
+            p99: Thousandths::millis(samples.percentile(99)),
+            ..Self::default()
+        }
+    }
+}
+
+impl From<&RawRun> for Run {
+    fn from(raw: &RawRun) -> Self {
+        Self {
+            rate: Thousandths::per_second(raw.transactions, raw.elapsed()),
+            p50: Thousandths::millis(raw.p50()),
+            p99: Thousandths::millis(raw.p99()),
+            ..Self::default()
+        }
+    }
+}
+
+fn processor_times(pids: [u32; 2]) -> Result<[Duration; 2], BoxError> {
+    let [client, host] = pids.map(processor_time);
+    Ok([client?, host?])
+}
+
+fn cores(before: Duration, after: Duration, elapsed: Duration) -> Thousandths {
+    Thousandths::millis(after.saturating_sub(before)).over(Thousandths::millis(elapsed)).unwrap_or_default()
+}
+
+fn figures(rounds: &[Round]) -> Vec<Figure> {
+    let middle = |of: fn(&Round) -> Thousandths| median(rounds.iter().map(of));
+    let [raw_rate, raw_p50, raw_p99] =
+        [middle(|round| round.raw.rate), middle(|round| round.raw.p50), middle(|round| round.raw.p99)];
+    let rate = |name: &str, value| Figure::new(name, value, "1/s");
+    let time = |name: &str, value| Figure::new(name, value, "ms");
+    let busy = |name: &str, value| Figure::new(name, value, "cores");
+    vec![
+        rate("create_unbound_rate", middle(|round| round.unbound.rate)).beside(raw_rate).aiming(RATE_AIM),
+        time("create_unbound_p50", middle(|round| round.unbound.p50)).beside(raw_p50),
+        time("create_unbound_p99", middle(|round| round.unbound.p99)).beside(raw_p99),
+        rate("create_bound_rate", middle(|round| round.bound.rate)).beside(raw_rate).aiming(RATE_AIM),
+        time("create_bound_p50", middle(|round| round.bound.p50)).beside(raw_p50),
+        time("create_bound_p99", middle(|round| round.bound.p99)).beside(raw_p99),
+        rate("read_rate", middle(|round| round.read.rate)),
+        time("read_p50", middle(|round| round.read.p50)),
+        time("read_p99", middle(|round| round.read.p99)),
+        rate("raw_rows_alone_rate", middle(|round| round.raw_rows_alone.rate)).beside(raw_rate),
+        busy("create_client_cores", middle(|round| round.unbound.client_cores)),
+        busy("create_host_cores", middle(|round| round.unbound.host_cores)),
+        busy("read_client_cores", middle(|round| round.read.client_cores)),
+        busy("read_host_cores", middle(|round| round.read.host_cores)),
+    ]
+}
