@@ -59,9 +59,9 @@ pub(crate) async fn run() -> Result<Report, BoxError> {
 
 /// The plugins as the host loads them, and the time that it took.
 async fn load(cache: &Path) -> Result<(PluginHost, Thousandths), BoxError> {
-    let plugins = [RULES, FORMAT].into_iter().map(|name| Ok((name.to_owned(), plugin(name)?)));
+    let folder = parts::plugins()?;
     let config = RuntimeConfig {
-        plugins: plugins.collect::<Result<BTreeMap<_, _>, BoxError>>()?,
+        plugins: [RULES, FORMAT].map(|name| (name.to_owned(), plugin(&folder, name))).into(),
         bindings: HookBindings {
             invoice_rules: vec![RULES.to_owned()],
             webhook_format: Some(FORMAT.to_owned()),
@@ -74,9 +74,9 @@ async fn load(cache: &Path) -> Result<(PluginHost, Thousandths), BoxError> {
     Ok((host, Thousandths::millis(started.elapsed())))
 }
 
-fn plugin(name: &str) -> Result<PluginConfig, BoxError> {
-    Ok(PluginConfig {
-        file: parts::plugin(name)?,
+fn plugin(folder: &Path, name: &str) -> PluginConfig {
+    PluginConfig {
+        file: folder.join(format!("{name}.wasm")),
         sha256: None,
         config: BTreeMap::new(),
         grants: BTreeMap::new(),
@@ -85,7 +85,7 @@ fn plugin(name: &str) -> Result<PluginConfig, BoxError> {
         // A plugin that does not load must not be measured as a failure policy.
         required: true,
         wasi: Wasi::default(),
-    })
+    }
 }
 
 /// Both sides decide the same, or the comparison is worth nothing.

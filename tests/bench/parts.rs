@@ -1,8 +1,8 @@
 //! The parts that a benchmark runs: programs of the same build as this one, the plugins, a chain node, a host in a folder of
 //! its own.
 //!
-//! `cargo xtask bench` names the places in the environment. By hand, the host's programs are looked for beside this one, so
-//! that a release build never measures a debug host.
+//! `cargo xtask bench` names the places in the environment. By hand, they are looked for around this program, which stands in
+//! the folder of its profile in the target directory: a release build never measures a debug host.
 
 use core::time::Duration;
 use std::fs::create_dir_all;
@@ -14,7 +14,7 @@ use xthonpay_tests::BoxError;
 use xthonpay_tests::chain::{Anvil, AnvilOptions, Mining, TestChain, anvil_binary};
 use xthonpay_tests::client::{Key, Scheme};
 use xthonpay_tests::host::{HostConfig, HostProcess, PluginEntry};
-use xthonpay_tests::places::{Places, target_directory};
+use xthonpay_tests::places::Places;
 
 /// Blocks are not what is measured; they come often enough for the scanner to have some work, as in earnest.
 const BLOCK_TIME: Duration = Duration::from_secs(1);
@@ -22,6 +22,13 @@ const BLOCK_TIME: Duration = Duration::from_secs(1);
 /// The rules and the format that a host gets whose hooks are bound.
 pub(crate) const RULES: &str = "default-rules";
 pub(crate) const FORMAT: &str = "xthon-json";
+
+/// What makes the host and the program for the raw store, in the profile of this program.
+const BUILD: &str = if cfg!(debug_assertions) {
+    "cargo build --workspace --bins --examples"
+} else {
+    "cargo build --release --workspace --bins --examples"
+};
 
 /// Whether the hooks of a host have plugins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,34 +39,33 @@ pub(crate) enum Hooks {
 
 /// The places of the host, the plugins and the tools.
 pub(crate) fn places() -> Result<Places, BoxError> {
-    let target = target_directory();
-    let name = format!("xthonpay{}", std::env::consts::EXE_SUFFIX);
+    let host = profile_folder()?.join(format!("xthonpay{}", std::env::consts::EXE_SUFFIX));
     Ok(Places {
-        binary: existing(
-            "XTHONPAY_BIN",
-            beside_this_program()?.join(name),
-            "cargo build --workspace --bins --examples",
-        )?,
-        plugins: existing("XTHONPAY_PLUGINS", target.join("plugins"), "cargo xtask plugins")?,
-        tools: existing("XTHONPAY_TOOLS", target.join("tools"), "cargo xtask setup")?,
+        binary: existing("XTHONPAY_BIN", host, BUILD)?,
+        plugins: plugins()?,
+        tools: existing("XTHONPAY_TOOLS", target_folder()?.join("tools"), "cargo xtask setup")?,
     })
 }
 
-/// The built component of a plugin, without which nothing else is needed.
-pub(crate) fn plugin(name: &str) -> Result<PathBuf, BoxError> {
-    let folder = existing("XTHONPAY_PLUGINS", target_directory().join("plugins"), "cargo xtask plugins")?;
-    Ok(folder.join(format!("{name}.wasm")))
+/// The folder of built plugins, without which nothing else is needed.
+pub(crate) fn plugins() -> Result<PathBuf, BoxError> {
+    existing("XTHONPAY_PLUGINS", target_folder()?.join("plugins"), "cargo xtask plugins")
 }
 
 /// The program that measures the raw store.
 pub(crate) fn raw_rate() -> Result<PathBuf, BoxError> {
-    let built = beside_this_program()?.join("examples").join("raw_rate");
-    existing("XTHONPAY_RAW_RATE", built, "cargo build --workspace --bins --examples")
+    existing("XTHONPAY_RAW_RATE", profile_folder()?.join("examples").join("raw_rate"), BUILD)
 }
 
-fn beside_this_program() -> Result<PathBuf, BoxError> {
+/// Where cargo puts the programs of one profile.
+fn profile_folder() -> Result<PathBuf, BoxError> {
     let own = std::env::current_exe()?;
     Ok(own.parent().ok_or("this program stands in no folder")?.to_path_buf())
+}
+
+fn target_folder() -> Result<PathBuf, BoxError> {
+    let profile = profile_folder()?;
+    Ok(profile.parent().ok_or("this program stands outside of a target directory")?.to_path_buf())
 }
 
 fn existing(variable: &str, fallback: PathBuf, made_by: &str) -> Result<PathBuf, BoxError> {
@@ -67,14 +73,13 @@ fn existing(variable: &str, fallback: PathBuf, made_by: &str) -> Result<PathBuf,
     if path.exists() {
         return Ok(path);
     }
-    let release = if cfg!(debug_assertions) { "" } else { " (with --release)" };
-    Err(format!("{} is missing: run `{made_by}`{release}, or set {variable}", path.display()).into())
+    Err(format!("{} is missing: run `{made_by}`, or set {variable}", path.display()).into())
 }
 
 /// An empty folder on the disk of the target directory, which goes when it is dropped. A temporary folder of the system may
 /// be in memory, where syncing costs nothing.
 pub(crate) fn folder() -> Result<TempDir, BoxError> {
-    let parent = target_directory().join("bench");
+    let parent = target_folder()?.join("bench");
     create_dir_all(&parent)?;
     Ok(tempfile::tempdir_in(parent)?)
 }

@@ -80,8 +80,8 @@ pub(crate) async fn run(plan: &RestPlan) -> Result<Report, BoxError> {
     }
     let shape = rounds.last().map(|round| round.shape.clone()).ok_or("there was no round")?;
     let method = format!(
-        "{CLIENTS} clients of {} merchants, {} s a run, median of {} rounds; baseline: the raw store, {} records of {} bytes \
-         in one transaction a call, {CLIENTS} callers",
+        "{CLIENTS} clients, merchants: {}, {} s a run, medians, rounds: {}; baseline: the raw store, {} records of {} bytes in \
+         one transaction a call, {CLIENTS} callers",
         plan.merchants,
         plan.measured.as_secs(),
         plan.rounds,
@@ -195,6 +195,7 @@ fn figures(rounds: &[Round]) -> Vec<Figure> {
         time("read_p50", middle(|round| round.read.p50)),
         time("read_p99", middle(|round| round.read.p99)),
         rate("raw_rows_alone_rate", middle(|round| round.raw_rows_alone.rate)).beside(raw_rate),
+        Figure::new("raw_making_rows", middle(|round| Thousandths::micros(round.shape.making_rows())), "us"),
         busy("create_client_cores", middle(|round| round.unbound.client_cores)),
         busy("create_host_cores", middle(|round| round.unbound.host_cores)),
         busy("read_client_cores", middle(|round| round.read.client_cores)),

@@ -58,8 +58,8 @@ pub(crate) async fn run(plan: &StartPlan) -> Result<Report, BoxError> {
         starts.push(took);
     }
     sleep(IDLE).await;
-    let memory = Thousandths::of_1024(resident_kib(host.pid()?)?);
-    let size = Thousandths::of_1024(places.binary.metadata()?.len() / 1_024);
+    let memory = Thousandths::mb(resident_kib(host.pid()?)?);
+    let size = Thousandths::mib(places.binary.metadata()?.len() / 1_024);
     host.process.stop().await?;
     Ok(Report {
         bench: "start",
@@ -72,7 +72,7 @@ pub(crate) async fn run(plan: &StartPlan) -> Result<Report, BoxError> {
         figures: vec![
             Figure::new("start_to_ready", median(starts), "ms").aiming(START_AIM),
             Figure::new("first_start_to_ready", first, "ms"),
-            Figure::new("idle_memory", memory, "MiB").aiming(MEMORY_AIM),
+            Figure::new("idle_memory", memory, "MB").aiming(MEMORY_AIM),
             Figure::new("binary_size", size, "MiB"),
         ],
     })

@@ -169,7 +169,9 @@ async fn data_is_for_the_owner_alone() -> Done {
 async fn no_secret_is_written_to_the_log() -> Done {
     let places = Places::find()?;
     let ground = std::sync::Arc::new(Ground::new(&places, Mining::Interval(BLOCK_TIME)).await?);
-    let config = ground.config(&places).to_toml().replace("format = \"json\"", "format = \"json\"\nlevel = \"trace\"");
+    // The libraries that see requests and records are named, because otherwise only their warnings are written.
+    let loud = "format = \"json\"\nlevel = \"trace,hyper=trace,reqwest=trace,surrealdb=trace,surrealkv=trace\"";
+    let config = ground.config(&places).to_toml().replace("format = \"json\"", loud);
     let mut host = HostProcess::prepare(&places, &config)?;
     host.restart().await?;
     let world = World { ground, host };

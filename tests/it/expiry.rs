@@ -71,7 +71,7 @@ async fn a_payment_in_time_is_in_time_however_late_it_is_scanned() -> Done {
     shop.chain.mine(5).await?;
 
     world.host.restart().await?;
-    let shop = shop.at(&world)?;
+    let shop = shop.at(&world);
     let data = shop.wait_status(&invoice, "paid").await?;
     assert_eq!(data["flags"], json!([]), "neither late nor expired");
     Ok(())

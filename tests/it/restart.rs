@@ -59,7 +59,7 @@ impl Victim {
             self.shop.chain.mine(1).await?;
         }
         self.world.host.restart().await?;
-        self.shop = self.shop.at(&self.world)?;
+        self.shop = self.shop.at(&self.world);
         Ok(self)
     }
 
@@ -94,7 +94,7 @@ impl Victim {
         assert_eq!(balance, ROUNDS.saturating_mul(10).to_string());
         self.world.host.stop().await?;
         self.world.host.restart().await?;
-        let shop = self.shop.at(&self.world)?;
+        let shop = self.shop.at(&self.world);
         assert_eq!(shop.balance("USDT").await?, balance);
         let invoices = shop.client.get("/invoices?limit=100").await?.data()?;
         let invoices = invoices.as_array().ok_or("no list")?;

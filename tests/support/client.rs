@@ -136,6 +136,12 @@ impl MerchantClient {
         Ok(Self { http, base: base.to_owned(), key, stamp: AtomicU64::new(0) })
     }
 
+    /// The same client, for a host that is now at `base`. It goes on counting its time stamps.
+    #[must_use]
+    pub fn at(self, base: &str) -> Self {
+        Self { base: base.to_owned(), ..self }
+    }
+
     /// The key.
     #[must_use]
     pub fn key(&self) -> &Key {

@@ -4,17 +4,18 @@
 //! does not hold up expiry either. Which invoices await something stands in the store; the memory here only spaces out
 //! repeated questions.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+mod questions;
+
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt as _;
 use futures::stream;
 use thiserror::Error;
-use tokio::time::{Instant, sleep};
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
-use xthonpay_domain::amount::{Amount, AmountError};
+use xthonpay_domain::amount::AmountError;
 use xthonpay_domain::id::InvoiceId;
 use xthonpay_domain::invoice::Invoice;
 use xthonpay_domain::invoice::assessment::{Advice, Ruling};
@@ -29,6 +30,7 @@ use crate::reassess::{NewFacts, reassess, record};
 use crate::rules::rule_on_payment;
 use crate::scanning::status::SharedStatus;
 use crate::wake::Wakeups;
+pub use questions::Questions;
 
 /// How often the store is looked at without being woken. Bounds the delay after a lost wake-up.
 const TICK: Duration = Duration::from_millis(500);
@@ -38,14 +40,8 @@ const RULINGS_AT_ONCE: usize = 8;
 const EXPIRIES_PER_TICK: usize = 200;
 /// How often a record that changed in the meantime is read again before it is left to the next tick.
 const ATTEMPTS_MAX: u32 = 5;
-/// The first and the longest pause before rules that said "wait" are asked again.
-const ASK_AGAIN_MIN: Duration = Duration::from_secs(1);
-const ASK_AGAIN_MAX: Duration = Duration::from_secs(60);
-/// How often rules are asked about one sum before a person is: with the pauses above, about half an hour.
+/// How often rules are asked about one sum before a person is: with the pauses of [`Questions`], about half an hour.
 const ASKS_MAX: u32 = 36;
-/// Invoices about which it is remembered when to ask again, about 150 bytes each. Beyond it the memory starts anew, and rules
-/// are asked earlier than they need be.
-const QUESTIONS_MAX: usize = 10_000;
 
 /// A ruling or expiry that failed.
 #[derive(Debug, Error)]
@@ -70,73 +66,6 @@ impl SettlementError {
             Self::Commit(error) => matches!(error, CommitError::Refused) || error.is_transient(),
             Self::Amount(_) => false,
         }
-    }
-}
-
-/// How often the rules were asked about an invoice's sum, and when they may be asked again.
-#[derive(Clone, Copy)]
-struct Asked {
-    sum: Amount,
-    times: u32,
-    again_at: Instant,
-}
-
-/// Which invoices the rules were asked about without an end, and where the next look at the store goes on.
-#[derive(Default)]
-pub struct Questions(Mutex<QuestionsMemory>);
-
-#[derive(Default)]
-struct QuestionsMemory {
-    asked: HashMap<InvoiceId, Asked>,
-    resume: Option<InvoiceId>,
-}
-
-impl Questions {
-    fn memory(&self) -> MutexGuard<'_, QuestionsMemory> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Invoices about which the rules were asked and have not decided.
-    #[must_use]
-    pub fn open(&self) -> usize {
-        self.memory().asked.len()
-    }
-
-    fn resume(&self) -> Option<InvoiceId> {
-        self.memory().resume.clone()
-    }
-
-    /// Remembers where a look ended: a full page is followed by the next one, any other by the first.
-    fn looked(&self, page: &[Invoice]) {
-        let full = page.len() >= READ_LIMIT_MAX;
-        self.memory().resume = page.last().filter(|_| full).map(|invoice| invoice.id.clone());
-    }
-
-    fn is_due(&self, invoice: &Invoice) -> bool {
-        self.about(invoice).is_none_or(|asked| asked.again_at <= Instant::now())
-    }
-
-    fn times(&self, invoice: &Invoice) -> u32 {
-        self.about(invoice).map_or(0, |asked| asked.times)
-    }
-
-    fn about(&self, invoice: &Invoice) -> Option<Asked> {
-        let known = self.memory().asked.get(&invoice.id).copied();
-        known.filter(|asked| asked.sum == invoice.assessment.received)
-    }
-
-    fn note(&self, id: &InvoiceId, sum: Amount, times: u32) {
-        let pause = ASK_AGAIN_MIN.saturating_mul(2_u32.saturating_pow(times.min(6))).min(ASK_AGAIN_MAX);
-        let again_at = Instant::now().checked_add(pause).unwrap_or_else(Instant::now);
-        let mut memory = self.memory();
-        if memory.asked.len() >= QUESTIONS_MAX && !memory.asked.contains_key(id) {
-            memory.asked.clear();
-        }
-        memory.asked.insert(id.clone(), Asked { sum, times, again_at });
-    }
-
-    fn forget(&self, id: &InvoiceId) {
-        self.memory().asked.remove(id);
     }
 }
 

@@ -8,22 +8,10 @@ use wit_parser::{Docs, Function, Resolve, Type, TypeDefKind, TypeId, TypeOwner, 
 
 /// The worlds, what each may import beside the shared types, and what each must export.
 const WORLDS: [(&str, &[&str], &str); 4] = [
-    (
-        "invoice-rules-plugin",
-        &["log", "clock", "config", "rates", "storage", "http", "chain"],
-        "invoice-rules",
-    ),
+    ("invoice-rules-plugin", &["log", "clock", "config", "rates", "storage", "http", "chain"], "invoice-rules"),
     ("webhook-format-plugin", &["log", "config", "signing"], "webhook-format"),
-    (
-        "bot-flow-plugin",
-        &["log", "clock", "config", "rates", "storage", "http", "chain", "signing"],
-        "bot-flow",
-    ),
-    (
-        "withdrawal-policy-plugin",
-        &["log", "clock", "config", "storage", "chain"],
-        "withdrawal-policy",
-    ),
+    ("bot-flow-plugin", &["log", "clock", "config", "rates", "storage", "http", "chain", "signing"], "bot-flow"),
+    ("withdrawal-policy-plugin", &["log", "clock", "config", "storage", "chain"], "withdrawal-policy"),
 ];
 
 fn contract() -> Resolve {
@@ -148,9 +136,9 @@ fn records_have_room_to_grow_and_errors_have_an_other_case() {
 #[test]
 fn no_error_is_a_bare_string() {
     let resolve = contract();
-    let bare = resolve.types.iter().filter(|(_, def)| {
-        matches!(&def.kind, TypeDefKind::Result(result) if matches!(result.err, Some(Type::String)))
-    });
+    let bare = resolve.types.iter().filter(
+        |(_, def)| matches!(&def.kind, TypeDefKind::Result(result) if matches!(result.err, Some(Type::String))),
+    );
     assert_eq!(bare.count(), 0);
 }
 
@@ -162,9 +150,7 @@ fn nothing_is_asynchronous_and_nothing_is_a_float() {
     }
     let of_another_kind = |kind: &TypeDefKind| match kind {
         TypeDefKind::Future(_) | TypeDefKind::Stream(_) => true,
-        TypeDefKind::Record(record) => {
-            record.fields.iter().any(|field| matches!(field.ty, Type::F32 | Type::F64))
-        }
+        TypeDefKind::Record(record) => record.fields.iter().any(|field| matches!(field.ty, Type::F32 | Type::F64)),
         _ => false,
     };
     assert!(resolve.types.iter().all(|(_, def)| !of_another_kind(&def.kind)));

@@ -60,7 +60,9 @@ fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
 }
 
 fn sync_directory(path: &Path) -> Result<(), VaultFault> {
-    File::open(directory(path)).and_then(|directory| directory.sync_all()).map_err(VaultFault::io("syncing its directory"))
+    File::open(directory(path))
+        .and_then(|directory| directory.sync_all())
+        .map_err(VaultFault::io("syncing its directory"))
 }
 
 fn directory(path: &Path) -> &Path {

@@ -142,11 +142,7 @@ impl KdfParams {
     }
 
     /// The key that `passphrase` gives with `salt`. `None` when the memory cannot be had.
-    pub(crate) fn derive_key(
-        self,
-        passphrase: &[u8],
-        salt: &[u8; SALT_BYTES],
-    ) -> Option<Zeroizing<[u8; KEY_BYTES]>> {
+    pub(crate) fn derive_key(self, passphrase: &[u8], salt: &[u8; SALT_BYTES]) -> Option<Zeroizing<[u8; KEY_BYTES]>> {
         let params = Params::new(self.memory_kib, self.passes, self.lanes, Some(KEY_BYTES))
             .expect("accepted parameters lie within those of Argon2");
         let mut key = Zeroizing::new([0; KEY_BYTES]);

@@ -180,9 +180,6 @@ mod tests {
         std::os::unix::fs::symlink(&file, &link).expect("linked");
         assert!(read_passphrase_file(&link).is_ok());
         assert!(matches!(read_passphrase_file(directory.path()), Err(PassphraseError::NotAFile { .. })));
-        assert!(matches!(
-            read_passphrase_file(&directory.path().join("none")),
-            Err(PassphraseError::Io { .. })
-        ));
+        assert!(matches!(read_passphrase_file(&directory.path().join("none")), Err(PassphraseError::Io { .. })));
     }
 }

@@ -31,11 +31,7 @@ impl RecoveryWords {
 ///
 /// # Errors
 /// [`VaultOpenError`] when the vault does not open.
-pub fn recovery_words(
-    path: &Path,
-    passphrase: Secret,
-    accepted: KdfParams,
-) -> Result<RecoveryWords, VaultOpenError> {
+pub fn recovery_words(path: &Path, passphrase: Secret, accepted: KdfParams) -> Result<RecoveryWords, VaultOpenError> {
     signer::unlock(path, &passphrase, accepted)
         .and_then(|unlocked| derivation::words(unlocked.entropy.expose()).ok_or(VaultFault::CheckAddress))
         .map(RecoveryWords)

@@ -157,9 +157,7 @@ impl SeedFile {
         if self.kdf.algorithm != KDF_ALGORITHM {
             return Err(damaged("unknown key derivation"));
         }
-        let kdf = accepted
-            .with_costs(self.kdf.memory_kib, self.kdf.passes, self.kdf.lanes)
-            .map_err(VaultFault::Kdf)?;
+        let kdf = accepted.with_costs(self.kdf.memory_kib, self.kdf.passes, self.kdf.lanes).map_err(VaultFault::Kdf)?;
         let salt = decode(&self.kdf.salt)?.try_into().map_err(|_| damaged("the salt has the wrong length"))?;
         let check_address = self.check_address.parse().map_err(|_| damaged("the check address is no address"))?;
         Ok(Header { kdf, salt, check_address })
@@ -167,9 +165,8 @@ impl SeedFile {
 
     fn unlock_with(&self, header: &Header, kek: &SealingKey) -> Result<Unlocked, VaultFault> {
         let seed_key = unwrap_key(header, kek, SEED_KEY_LABEL, &self.data_keys.seed)?;
-        let entropy = seed_key
-            .open(&header.context(ENTROPY_LABEL), &decode(&self.seed)?)
-            .ok_or(VaultFault::DoesNotOpen)?;
+        let entropy =
+            seed_key.open(&header.context(ENTROPY_LABEL), &decode(&self.seed)?).ok_or(VaultFault::DoesNotOpen)?;
         let tree = AddressTree::from_entropy(entropy.expose()).ok_or(VaultFault::CheckAddress)?;
         if check_address(&tree)? != header.check_address {
             return Err(VaultFault::CheckAddress);

@@ -41,7 +41,8 @@ mod tests {
     fn opens_what_it_sealed() {
         let signer = VaultDir::new().signer();
         for purpose in [Purpose::ApiSecret, Purpose::WebhookSecret] {
-            for (row, secret) in [("key_1", SECRET), ("", SECRET), ("key_1", b"".as_slice()), ("a\0b", &[0xff; 4_096])] {
+            for (row, secret) in [("key_1", SECRET), ("", SECRET), ("key_1", b"".as_slice()), ("a\0b", &[0xff; 4_096])]
+            {
                 let sealed = signer.seal(purpose, row, secret);
                 let opened = signer.open(purpose, row, &sealed).map(|secret| secret.expose().to_vec());
                 assert_eq!(opened.as_deref(), Ok(secret));
@@ -89,8 +90,7 @@ mod tests {
     #[test]
     fn never_seals_to_the_same_bytes() {
         let signer = VaultDir::new().signer();
-        let sealed: HashSet<Vec<u8>> =
-            (0..1_000).map(|_| signer.seal(Purpose::ApiSecret, "key_1", SECRET).0).collect();
+        let sealed: HashSet<Vec<u8>> = (0..1_000).map(|_| signer.seal(Purpose::ApiSecret, "key_1", SECRET).0).collect();
         assert_eq!(sealed.len(), 1_000);
         assert!(sealed.iter().all(|bytes| !bytes.windows(8).any(|window| SECRET.windows(8).any(|w| w == window))));
     }

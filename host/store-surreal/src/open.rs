@@ -16,6 +16,10 @@ use crate::schema::{SchemaError, migrate};
 /// How long connecting to a server may take.
 const CONNECT_MAX: core::time::Duration = core::time::Duration::from_secs(15);
 
+/// How often the engine looks after a cluster that it is the only member of: in ten years. What it would write then is one
+/// more thing that can go wrong on a full disk.
+const NEVER: core::time::Duration = core::time::Duration::from_secs(10 * 365 * 24 * 3_600);
+
 /// A store that cannot be opened.
 #[derive(Debug, Error)]
 pub enum OpenError {
@@ -111,7 +115,13 @@ async fn engine(config: &SurrealConfig, address: &str) -> Result<Surreal<Any>, O
         .with_guest_access(false)
         .with_live_query_notifications(false)
         .with_all_net_targets_denied();
-    let db = any::connect((address, Config::new().capabilities(capabilities))).await.map_err(failed)?;
+    let engine = Config::new()
+        .capabilities(capabilities)
+        .node_membership_refresh_interval(NEVER)
+        .node_membership_check_interval(NEVER)
+        .node_membership_cleanup_interval(NEVER)
+        .changefeed_gc_interval(NEVER);
+    let db = any::connect((address, engine)).await.map_err(failed)?;
     select_database(config, &db).await.map_err(failed)?;
     Ok(db)
 }

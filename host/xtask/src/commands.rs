@@ -51,7 +51,7 @@ those from end to end, with what they print.",
         args: "NAME [--json]",
         summary: "measure, in release builds",
         details: "\
-Builds everything optimised and runs the benchmark NAME (`hooks` or `rest`). Figures are ratios to a limit that is
+Builds everything optimised and runs the benchmark NAME (`hooks`, `rest` or `start`). Figures are ratios to a limit that is
 measured in the same run. Without NAME, the benchmarks are listed. The first build takes long.",
         run: bench,
     },
@@ -174,7 +174,9 @@ fn prepare(workspace: &Workspace, profile: Profile, locking: Locking) -> Result<
     step("build", || {
         workspace
             .cargo()
-            .args(["build", "--workspace"])
+            // With the examples, since a benchmark's baseline is one. One call for all: a second one would choose other
+            // features for the dependencies and compile them again.
+            .args(["build", "--workspace", "--lib", "--bins", "--examples"])
             .args(profile.flags())
             .run("correct what the compiler names above")
     })?;

@@ -4,8 +4,7 @@
 use std::str::FromStr;
 
 use xthonpay_sdk::{
-    Advice, Call, ConfigProblem, Decimal, Draft, DraftRuling, HookError, Invoice, InvoiceRules, Terms, Transfer,
-    config,
+    Advice, Call, ConfigProblem, Decimal, Draft, DraftRuling, HookError, Invoice, InvoiceRules, Terms, Transfer, config,
 };
 
 /// The shortest lifetime that a merchant may ask for: less is over before a buyer has opened a wallet.

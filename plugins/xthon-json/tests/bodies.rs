@@ -24,7 +24,10 @@ fn an_event_is_its_kind_and_its_data() {
 
 #[test]
 fn the_order_of_fields_and_the_spelling_of_amounts_stay() {
-    assert_eq!(body("x", r#"{"z":"1.50","a":{"y":[1,2],"b":null}}"#), r#"{"event":"x","data":{"z":"1.50","a":{"y":[1,2],"b":null}}}"#);
+    assert_eq!(
+        body("x", r#"{"z":"1.50","a":{"y":[1,2],"b":null}}"#),
+        r#"{"event":"x","data":{"z":"1.50","a":{"y":[1,2],"b":null}}}"#
+    );
 }
 
 #[test]

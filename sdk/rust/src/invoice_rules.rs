@@ -3,6 +3,7 @@
 use std::string::{String, ToString as _};
 use std::vec::Vec;
 
+use crate::Decimal;
 use crate::error::HookError;
 use crate::money::{Money, decimal_from};
 use crate::plugin::{About, Attrs, Call, ConfigProblem, Millis};
@@ -10,7 +11,6 @@ use crate::raw::base::xthonpay::host::types;
 pub use crate::raw::base::xthonpay::host::types::InvoiceState;
 use crate::raw::invoice_rules::exports::xthonpay::hooks::invoice_rules as raw;
 pub use crate::raw::invoice_rules::exports::xthonpay::hooks::invoice_rules::{Advice, Refusal};
-use crate::Decimal;
 
 /// Rules for invoices. Implement what you want to decide, and register the type:
 /// `xthonpay_sdk::register!(invoice_rules: MyRules)`.

@@ -29,9 +29,7 @@ pub mod webhook_format;
 
 pub use decimal::{Decimal, DecimalError, FRACTION_DIGITS_MAX, WHOLE_DIGITS_MAX};
 pub use error::{Detail, HookError, HostError};
-pub use invoice_rules::{
-    Advice, Draft, DraftRuling, Invoice, InvoiceRules, InvoiceState, Refusal, Terms, Transfer,
-};
+pub use invoice_rules::{Advice, Draft, DraftRuling, Invoice, InvoiceRules, InvoiceState, Refusal, Terms, Transfer};
 pub use money::Money;
 pub use plugin::{About, Attrs, Call, ConfigProblem, Millis, attr};
 pub use webhook_format::{Event, Message, WebhookFormat};

@@ -4,8 +4,8 @@ use std::string::String;
 use std::vec::Vec;
 
 pub use crate::raw::base::exports::xthonpay::hooks::plugin::{About, ConfigProblem};
-pub use crate::raw::base::xthonpay::host::types::{Attrs, Millis};
 use crate::raw::base::xthonpay::host::types;
+pub use crate::raw::base::xthonpay::host::types::{Attrs, Millis};
 
 /// Which call this is; the first argument of every hook.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -36,6 +36,7 @@ pub(super) struct RawRun {
     elapsed_us: u64,
     p50_us: u64,
     p99_us: u64,
+    fill_ns: u64,
 }
 
 impl RawRun {
@@ -49,6 +50,11 @@ impl RawRun {
 
     pub(super) fn p99(&self) -> Duration {
         Duration::from_micros(self.p99_us)
+    }
+
+    /// What the program takes to make the rows of one transaction, which its callers do between two.
+    pub(super) fn making_rows(&self) -> Duration {
+        Duration::from_nanos(self.fill_ns)
     }
 }
 

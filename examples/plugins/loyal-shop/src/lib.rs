@@ -45,7 +45,8 @@ impl InvoiceRules for LoyalShop {
         let proposed = draft.proposed.clone();
         let known = is_known(draft);
         // A plugin before this one may have been more generous still.
-        let expires_in_s = if known { proposed.expires_in_s.max(settings.known_expires_in_s) } else { proposed.expires_in_s };
+        let expires_in_s =
+            if known { proposed.expires_in_s.max(settings.known_expires_in_s) } else { proposed.expires_in_s };
         if known {
             log::info("a known customer gets more time");
         }

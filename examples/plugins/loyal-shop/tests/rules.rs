@@ -24,7 +24,9 @@ fn one_percent_may_be_missing() {
 #[test]
 fn only_known_customers_get_a_day() {
     let bench = Bench::new().config("known_customers", "alice, bob");
-    for (customer, expires_in_s) in [(Some("alice"), 86_400), (Some("bob"), 86_400), (Some("eve"), 3_600), (None, 3_600)] {
+    for (customer, expires_in_s) in
+        [(Some("alice"), 86_400), (Some("bob"), 86_400), (Some("eve"), 3_600), (None, 3_600)]
+    {
         assert_eq!(terms(&bench, &draft_of(customer)).expires_in_s, expires_in_s, "{customer:?}");
     }
     assert_eq!(bench.logs().len(), 2);

@@ -13,5 +13,6 @@ mod routing;
 mod scan_faults;
 mod scanning;
 mod settlement;
+mod store_double;
 mod story;
 mod world;

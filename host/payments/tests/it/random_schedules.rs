@@ -237,6 +237,7 @@ impl Life {
         let lost: Vec<_> = owed.iter().filter(|(id, transfer)| credited.get(*id) != Some(transfer)).collect();
         let invented: Vec<_> = credited.keys().filter(|id| !owed.contains_key(*id)).collect();
         assert!(lost.is_empty() && invented.is_empty(), "seed {seed}: lost {lost:?}, invented {invented:?}");
+        self.check_accounts(&tables);
         for (id, invoice) in &tables.invoices {
             let pays = |transfer: &Transfer| {
                 transfer.identity.to == invoice.address && transfer.identity.asset == invoice.terms.asset
@@ -259,6 +260,27 @@ impl Life {
         let told: BTreeSet<_> = tables.deliveries.values().map(|delivery| &delivery.event).collect();
         assert_eq!(told.len(), tables.deliveries.len(), "seed {seed}: an event has two deliveries");
         assert_eq!(tables.routed.len(), tables.events.len(), "seed {seed}: an event was not routed");
+    }
+}
+
+impl Life {
+    /// Money in the asset of its invoice is the merchant's; any other money on an invoice's address is set aside.
+    fn check_accounts(&self, tables: &Tables) {
+        for posting in tables.postings.values() {
+            let id = posting.cause().parse::<DepositId>().expect("a deposit caused it");
+            let deposit = &tables.deposits[&id];
+            let own = &tables.addresses[&deposit.transfer.identity.to];
+            let asked = own.invoice.as_ref().map(|invoice| &tables.invoices[invoice].terms.asset);
+            let expected = asked.is_none_or(|asset| *asset == deposit.transfer.identity.asset);
+            let kind = if expected { PostingKind::DepositCredited } else { PostingKind::DepositSuspended };
+            assert_eq!(posting.kind(), kind, "seed {}: {id}", self.seed);
+            assert_eq!(
+                (&deposit.merchant, &deposit.invoice),
+                (&own.merchant, &own.invoice),
+                "seed {}: {id}",
+                self.seed
+            );
+        }
     }
 }
 

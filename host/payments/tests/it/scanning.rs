@@ -8,6 +8,7 @@ use xthonpay_domain::block::BlockNumber;
 use xthonpay_domain::deposit::DepositState;
 use xthonpay_domain::event::EventKind;
 use xthonpay_domain::invoice::assessment::InvoiceState;
+use xthonpay_domain::ledger::{Account, Line, PostingKind, Side};
 use xthonpay_domain::time::Timestamp;
 use xthonpay_domain::transfer::BlockTransfers;
 use xthonpay_payments::port::chain::ChainError;
@@ -21,7 +22,7 @@ use xthonpay_tests::memory_store::Fault;
 use xthonpay_tests::scripted_chain::{Question, no_answer};
 
 use crate::doubles::ScriptedRules;
-use crate::world::{World, chain_name, usdt};
+use crate::world::{World, bnb, chain_name, usdt};
 
 fn is_frozen(outcome: &Result<(), ScanError>) -> bool {
     matches!(outcome, Err(ScanError::Frozen { .. }))
@@ -95,6 +96,43 @@ async fn credits_more_than_fits_into_one_transaction() {
     assert_eq!(world.available(caller.merchant()).await, Amount::from_units(257));
     assert_eq!(world.store.tables().postings.len(), 251);
     assert_eq!(world.store.tables().cursors[&chain_name()].finalized, world.chain.tip());
+}
+
+/// Until the last of them is credited, chain time stands still for whoever asks the store.
+#[tokio::test]
+async fn the_mark_of_finality_waits_for_the_last_credit_below_it() {
+    let (mut world, caller) = World::started().await;
+    let invoice = world.invoice(&caller, 250).await;
+    world.pay(&vec![(invoice.address, 1); 250]);
+    world.scan().await;
+    let before = world.store.tables().cursors[&chain_name()].finalized;
+    world.chain.finalise();
+    world.restart();
+    world.store.faults.next([None, Some(Fault::NothingStored)]);
+    assert!(world.try_scan().await.is_err());
+    assert_eq!(world.available(caller.merchant()).await, Amount::from_units(100), "a part is credited");
+    assert_eq!(world.store.tables().cursors[&chain_name()].finalized, before);
+    world.finalise().await;
+    assert_eq!(world.available(caller.merchant()).await, Amount::from_units(250));
+    assert_eq!(world.store.tables().cursors[&chain_name()].finalized, world.chain.tip());
+}
+
+#[tokio::test]
+async fn another_asset_than_the_invoices_is_set_aside_and_told() {
+    let (mut world, caller) = World::started().await;
+    let invoice = world.invoice(&caller, 100).await;
+    let wrong = world.chain.payment(&bnb(), invoice.address, 7);
+    world.chain.mine(&[wrong]);
+    world.finalise().await;
+    let tables = world.store.tables();
+    let posting = tables.postings.values().next().expect("it is in the books");
+    assert_eq!(posting.kind(), PostingKind::DepositSuspended);
+    let credited = |line: &&Line| line.side == Side::Credit;
+    let accounts: Vec<&Account> = posting.lines().iter().filter(credited).map(|line| &line.account).collect();
+    assert_eq!(accounts, [&Account::Suspense]);
+    assert!(tables.balances.is_empty(), "nobody can spend it");
+    let unattributed = tables.events.iter().filter(|event| event.kind == EventKind::DepositUnattributed);
+    assert_eq!(unattributed.map(|event| event.invoice.clone()).collect::<Vec<_>>(), [Some(invoice.id)]);
 }
 
 #[tokio::test]

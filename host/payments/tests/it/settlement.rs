@@ -1,5 +1,6 @@
 //! Rulings on money that has arrived, and expiry.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -12,6 +13,7 @@ use xthonpay_domain::id::InvoiceId;
 use xthonpay_domain::invoice::Invoice;
 use xthonpay_domain::invoice::assessment::{Advice, Flags, InvoiceState};
 use xthonpay_payments::access::Principal;
+use xthonpay_payments::catalog::Catalog;
 use xthonpay_payments::port::hooks::{Draft, DraftRuling, HookFailure, InvoiceRules, OnFailure, PaymentReview};
 use xthonpay_payments::port::store::{READ_LIMIT_MAX, Write};
 use xthonpay_payments::settlement::{Questions, SettlementError};
@@ -187,6 +189,17 @@ async fn remembers_nothing_about_invoices_that_are_decided() {
         assert_eq!(world.stored(&invoice).await.assessment.state, InvoiceState::Paid);
     }
     assert_eq!(world.questions.open(), 1, "only the one that waits");
+}
+
+#[tokio::test]
+async fn an_asset_that_left_the_config_waits_and_is_credited() {
+    let (mut world, caller) = World::started().await;
+    world.hooks.bind_rules([ScriptedRules::on_payment(|_| unreachable!("no rule can be told an amount"))]);
+    let invoice = awaiting(&mut world, &caller).await;
+    world.settlement.catalog = Arc::new(Catalog::new(BTreeMap::new(), Vec::new()));
+    world.settle().await;
+    assert_eq!(world.stored(&invoice).await.assessment.state, InvoiceState::Confirming);
+    assert_eq!(world.available(caller.merchant()).await, Amount::from_units(100));
 }
 
 /// Copies of an invoice under other ids, of lower ids than any random one.

@@ -11,6 +11,7 @@ mod arguments;
 mod invoice;
 mod pattern;
 
+use core::hint::black_box;
 use core::time::Duration;
 use std::io::Write as _;
 use std::process::ExitCode;
@@ -33,6 +34,9 @@ type BoxError = Box<dyn std::error::Error + Send + Sync>;
 /// The namespace and database of the store that is measured.
 const NAMESPACE: &str = "xthonpay";
 const DATABASE: &str = "bench";
+
+/// Enough for a mean that says something, within a few milliseconds.
+const FILLS: u32 = 500;
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -59,13 +63,15 @@ async fn run(arguments: &Arguments) -> Result<(), BoxError> {
     if arguments.rows_alone {
         pattern.drop_entries();
     }
+    let fill = mean_fill(&pattern);
     let pattern = Arc::new(pattern);
     let load = Load { db: db.clone(), pattern: Arc::clone(&pattern), last: Arc::default() };
     let measured = load.run(arguments).await?;
     let issued = load.last.load(Ordering::Relaxed);
     pattern.check_count(&db, issued).await?;
     let line = format!(
-        "{{\"records\":{},\"bytes\":{},\"callers\":{},\"transactions\":{},\"elapsed_us\":{},\"p50_us\":{},\"p99_us\":{}}}",
+        "{{\"records\":{},\"bytes\":{},\"callers\":{},\"transactions\":{},\"elapsed_us\":{},\"p50_us\":{},\"p99_us\":{},\
+         \"fill_ns\":{}}}",
         pattern.records(),
         pattern.bytes(),
         arguments.callers,
@@ -73,8 +79,17 @@ async fn run(arguments: &Arguments) -> Result<(), BoxError> {
         arguments.measured.as_micros(),
         percentile(&measured, 50).as_micros(),
         percentile(&measured, 99).as_micros(),
+        fill.as_nanos(),
     );
     Ok(writeln!(std::io::stdout(), "{line}")?)
+}
+
+/// How long the rows of one transaction take to make. The callers do it between two transactions, on the same processor, so
+/// it has to be little beside a transaction.
+fn mean_fill(pattern: &Pattern) -> Duration {
+    let started = Instant::now();
+    (0..FILLS).for_each(|number| drop(black_box(pattern.fill(number.into()))));
+    started.elapsed() / FILLS
 }
 
 /// The engine with the host's options.
