@@ -1,6 +1,7 @@
 //! A merchant's webhook endpoint: records what arrives, answers as told, and can be down.
 //!
-//! While it is down its port stays taken and refuses connections, so that the same address works again afterwards.
+//! While it is down its port stays taken and refuses connections, so that the same address works again afterwards. A bound
+//! socket that does not listen sees to that.
 //! Verifies signatures when asked; it never refuses a delivery by itself.
 
 mod delivery;
@@ -70,8 +71,8 @@ pub struct Receiver {
     address: SocketAddr,
     book: SharedBook,
     running: Option<Running>,
-    /// Holds the port while nothing listens on it.
-    reserved: Option<TcpSocket>,
+    /// Bound and never listening: keeps the port from others while the receiver is down.
+    _reservation: TcpSocket,
 }
 
 impl Receiver {
@@ -90,9 +91,9 @@ impl Receiver {
     /// # Errors
     /// When there is no port to be had.
     pub fn down() -> Result<Self, BoxError> {
-        let socket = bound(SocketAddr::from(([127, 0, 0, 1], 0)))?;
-        let address = socket.local_addr()?;
-        Ok(Self { address, book: SharedBook::default(), running: None, reserved: Some(socket) })
+        let reservation = bound(SocketAddr::from(([127, 0, 0, 1], 0)))?;
+        let address = reservation.local_addr()?;
+        Ok(Self { address, book: SharedBook::default(), running: None, _reservation: reservation })
     }
 
     /// Begins to listen; does nothing when it does already.
@@ -100,8 +101,10 @@ impl Receiver {
     /// # Errors
     /// When the system refuses.
     pub fn up(&mut self) -> Result<(), BoxError> {
-        let Some(socket) = self.reserved.take() else { return Ok(()) };
-        let listener = socket.listen(BACKLOG)?;
+        if self.running.is_some() {
+            return Ok(());
+        }
+        let listener = bound(self.address)?.listen(BACKLOG)?;
         let router = Router::new().fallback(receive).with_state(Arc::clone(&self.book));
         let (stop, stopped) = oneshot::channel::<()>();
         let served = axum::serve(listener, router).with_graceful_shutdown(async {
@@ -119,13 +122,11 @@ impl Receiver {
     /// Stops listening and closes what is open; answers under way are finished.
     ///
     /// # Errors
-    /// When the port cannot be kept.
+    /// When serving broke off.
     pub async fn go_down(&mut self) -> Result<(), BoxError> {
         let Some(running) = self.running.take() else { return Ok(()) };
         let _ = running.stop.send(());
-        running.task.await?;
-        self.reserved = Some(bound(self.address)?);
-        Ok(())
+        Ok(running.task.await?)
     }
 
     /// The URL of a path of this receiver.
@@ -165,9 +166,10 @@ impl Receiver {
     }
 }
 
-/// A socket that holds the address and does not listen.
+/// A socket that has the address, shares it with others of this process, and does not listen yet.
 fn bound(address: SocketAddr) -> Result<TcpSocket, BoxError> {
     let socket = TcpSocket::new_v4()?;
+    socket.set_reuseport(true)?;
     // Connections that just ended would keep the address busy for minutes.
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;

@@ -167,6 +167,14 @@ mod tests {
     }
 
     #[test]
+    fn follows_its_transaction_into_another_block() {
+        let first = deposit();
+        let moved = first.sighted_again(&transfer(5), block(11, 1)).expect("another block");
+        assert_eq!((moved.block, moved.state, moved.reorged), (block(11, 1), DepositState::Seen, true));
+        assert!(!moved.is_creditable(&block(10, 0), &block(20, 0)), "its new block is not final yet");
+    }
+
+    #[test]
     fn identity_knows_neither_block_nor_log_index() {
         let a = Deposit::seen(transfer(5), block(10, 0), MerchantId::from_random([0; ID_BYTES]), None, 1);
         let b = Deposit::seen(transfer(5), block(11, 1), MerchantId::from_random([0; ID_BYTES]), None, 1);

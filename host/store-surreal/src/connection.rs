@@ -15,6 +15,7 @@ use tokio::time::timeout;
 use xthonpay_payments::port::store::StoreError;
 
 use crate::directory::HeldDirectory;
+use crate::space::{Room, Space};
 
 /// How long a server may take for one answer. Far above the slowest statement; what takes longer is a lost connection.
 /// An engine in this process has no such limit: giving up on it would not stop it.
@@ -60,14 +61,21 @@ pub(crate) struct Live {
 pub(crate) struct Connection {
     live: RwLock<Option<Live>>,
     keeper: Keeper,
+    space: Space,
     /// Why nothing read or written from now on can be relied on.
     distrusted: OnceLock<String>,
 }
 
 impl Connection {
     /// A connection through an open engine.
-    pub(crate) fn new(live: Live, keeper: Keeper) -> Self {
-        Self { live: RwLock::new(Some(live)), keeper, distrusted: OnceLock::new() }
+    pub(crate) fn new(live: Live, keeper: Keeper, space: Space) -> Self {
+        Self { live: RwLock::new(Some(live)), keeper, space, distrusted: OnceLock::new() }
+    }
+
+    /// The connection with another disk.
+    #[cfg(test)]
+    pub(crate) fn with_space(self, space: Space) -> Self {
+        Self { space, ..self }
     }
 
     /// Who keeps the data.
@@ -75,11 +83,27 @@ impl Connection {
         self.keeper
     }
 
+    /// Whether there is room on the disk for a commit. A disk that was full ends the trust in the engine.
+    pub(crate) fn look_at_space(&self) -> Result<(), StoreError> {
+        match self.space.room() {
+            Room::Enough => Ok(()),
+            Room::Scarce { free_bytes } => {
+                let free = free_bytes / (1024 * 1024);
+                let reason = format!("nothing was stored: the disk of the store has {free} MiB left; free some space");
+                Err(StoreError::Unavailable { reason })
+            }
+            Room::Exhausted => {
+                self.distrust("the disk of the store was full: free some space and restart the host");
+                Err(StoreError::Unavailable { reason: "nothing was stored: the disk of the store is full".to_owned() })
+            }
+        }
+    }
+
     /// Refuses every further read and write of this process. The first reason stays.
     pub(crate) fn distrust(&self, reason: &str) {
-        tracing::error!(reason, "the store refuses to go on; restart the host");
-        // A second reason adds nothing.
-        let _ = self.distrusted.set(reason.to_owned());
+        if self.distrusted.set(reason.to_owned()).is_ok() {
+            tracing::error!(reason, "the store refuses to go on until the host is restarted");
+        }
     }
 
     /// Runs statements. Each has its own result, which the caller must look at: an answer does not mean that any succeeded.

@@ -16,6 +16,8 @@ use tokio::time::sleep;
 const LOCK_FILE: &str = "xthonpay.lock";
 /// The lock file of the engine.
 const ENGINE_LOCK_FILE: &str = "LOCK";
+/// Where the engine repairs its log.
+const UNFINISHED_REPAIR: &str = "wal/repair_temp";
 /// Only the owner enters the directory.
 const OWNER_ONLY_DIRECTORY: u32 = 0o700;
 /// Only the owner reads and writes the file.
@@ -77,15 +79,31 @@ pub(crate) struct HeldDirectory {
 impl HeldDirectory {
     /// Makes the directory if it is missing, and takes it.
     pub(crate) async fn take(path: &Path) -> Result<Self, DirectoryError> {
-        let unusable = |source| DirectoryError::Unusable { path: path.to_owned(), source };
-        DirBuilder::new().recursive(true).mode(OWNER_ONLY_DIRECTORY).create(path).map_err(unusable)?;
+        let given = path.to_owned();
+        let unusable = move |source| DirectoryError::Unusable { path: given.clone(), source };
+        DirBuilder::new().recursive(true).mode(OWNER_ONLY_DIRECTORY).create(path).map_err(&unusable)?;
         // The engine is given a path without links, so that both locks are in the same place.
-        let path = path.canonicalize().map_err(unusable)?;
+        let path = path.canonicalize().map_err(&unusable)?;
         let lock = lock_file(&path.join(LOCK_FILE), &path).await?;
         let held = Self { path, _lock: lock };
         // A store that this process had open may still be closing in the background.
         held.engine_has_left().await?;
+        held.remove_unfinished_repair().map_err(unusable)?;
         Ok(held)
+    }
+
+    /// Removes what the engine leaves behind when a repair of its log fails, for example on a full disk: it would take it for
+    /// the beginning of the next repair, and fail for ever. The log itself is only replaced by a repair that is finished.
+    fn remove_unfinished_repair(&self) -> io::Result<()> {
+        match std::fs::remove_dir_all(self.path.join(UNFINISHED_REPAIR)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    /// The path, without links.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
     }
 
     /// The path as the engine must be given it.
@@ -146,6 +164,16 @@ mod tests {
         assert!(second.to_string().contains("a/b"), "{second}");
         drop(held);
         HeldDirectory::take(&path).await.expect("free again");
+    }
+
+    #[tokio::test]
+    async fn an_unfinished_repair_is_cleared_away() {
+        let parent = tempfile::tempdir().expect("a temporary directory");
+        let repair = parent.path().join(UNFINISHED_REPAIR);
+        std::fs::create_dir_all(&repair).expect("a directory");
+        std::fs::write(repair.join("00000000000000000000.wal"), b"half").expect("a file");
+        HeldDirectory::take(parent.path()).await.expect("free");
+        assert!(!repair.exists() && parent.path().join("wal").exists());
     }
 
     #[tokio::test]

@@ -23,6 +23,7 @@ mod plan;
 mod read;
 mod record;
 mod schema;
+mod space;
 mod statements;
 mod store;
 mod table;

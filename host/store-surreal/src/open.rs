@@ -12,13 +12,10 @@ use crate::config::{Endpoint, EndpointError, SurrealConfig, asks_for_durability,
 use crate::connection::{Connection, Keeper, Live};
 use crate::directory::{DirectoryError, HeldDirectory};
 use crate::schema::{SchemaError, migrate};
+use crate::space::Space;
 
 /// How long connecting to a server may take.
 const CONNECT_MAX: core::time::Duration = core::time::Duration::from_secs(15);
-
-/// How often the engine looks after a cluster that it is the only member of: in ten years. What it would write then is one
-/// more thing that can go wrong on a full disk.
-const NEVER: core::time::Duration = core::time::Duration::from_secs(10 * 365 * 24 * 3_600);
 
 /// A store that cannot be opened.
 #[derive(Debug, Error)]
@@ -79,7 +76,7 @@ impl OpenError {
 
 /// Opens the store and brings it to the newest schema.
 pub(crate) async fn open(config: &SurrealConfig) -> Result<Connection, OpenError> {
-    let (live, keeper) = match config.parse_endpoint()? {
+    let (live, keeper, space) = match config.parse_endpoint()? {
         Endpoint::Directory(path) => {
             let directory = HeldDirectory::take(&path).await?;
             let address = durable_address(directory.engine_path()?);
@@ -87,15 +84,19 @@ pub(crate) async fn open(config: &SurrealConfig) -> Result<Connection, OpenError
                 return Err(OpenError::NotDurable { address });
             }
             let db = engine(config, &address).await?;
-            (Live { db, directory: Some(directory) }, Keeper::Directory)
+            let space = Space::Of(directory.path().to_owned());
+            (Live { db, directory: Some(directory) }, Keeper::Directory, space)
         }
         Endpoint::Server(address) => {
             let db = server(config, &address).await?;
-            (Live { db, directory: None }, Keeper::Server)
+            (Live { db, directory: None }, Keeper::Server, Space::Elsewhere)
         }
-        Endpoint::Memory => (Live { db: engine(config, "mem://").await?, directory: None }, Keeper::Memory),
+        Endpoint::Memory => {
+            let db = engine(config, "mem://").await?;
+            (Live { db, directory: None }, Keeper::Memory, Space::Elsewhere)
+        }
     };
-    let connection = Connection::new(live, keeper);
+    let connection = Connection::new(live, keeper, space);
     if let Err(error) = migrate(&connection).await {
         // Lets go of the files, so that the next start finds them free.
         connection.close().await;
@@ -115,13 +116,7 @@ async fn engine(config: &SurrealConfig, address: &str) -> Result<Surreal<Any>, O
         .with_guest_access(false)
         .with_live_query_notifications(false)
         .with_all_net_targets_denied();
-    let engine = Config::new()
-        .capabilities(capabilities)
-        .node_membership_refresh_interval(NEVER)
-        .node_membership_check_interval(NEVER)
-        .node_membership_cleanup_interval(NEVER)
-        .changefeed_gc_interval(NEVER);
-    let db = any::connect((address, engine)).await.map_err(failed)?;
+    let db = any::connect((address, Config::new().capabilities(capabilities))).await.map_err(failed)?;
     select_database(config, &db).await.map_err(failed)?;
     Ok(db)
 }

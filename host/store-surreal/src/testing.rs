@@ -3,11 +3,14 @@
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::io::Write as _;
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use proptest::test_runner::{Config, RngSeed};
 
 use crate::config::SurrealConfig;
 use crate::connection::Connection;
+use crate::space::Space;
 
 /// The configuration of a store in memory.
 pub(crate) fn memory_config() -> SurrealConfig {
@@ -34,6 +37,13 @@ pub(crate) fn laws(name: &str) -> Config {
 pub(crate) async fn on_disk(directory: &Path) -> Connection {
     let endpoint = format!("surrealkv://{}", directory.display());
     crate::open::open(&SurrealConfig { endpoint, ..memory_config() }).await.expect("the directory is free")
+}
+
+/// A store in memory that takes a disk with so much room for its own, and how to change the room.
+pub(crate) async fn with_free_bytes(bytes: u64) -> (Connection, impl Fn(u64)) {
+    let free = Arc::new(AtomicU64::new(bytes));
+    let connection = memory().await.with_space(Space::Pretended(Arc::clone(&free)));
+    (connection, move |bytes| free.store(bytes, Ordering::Relaxed))
 }
 
 /// A store in memory of its own.

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use surrealdb::Error;
 use surrealdb::types::{QueryError, SurrealValue, Variables};
 
-use crate::connection::{AskError, Connection};
+use crate::connection::{AskError, Connection, Keeper};
 
 /// Statements that are run as one transaction, with what they are bound to. The text is put together from constants only.
 #[derive(Default)]
@@ -48,7 +48,7 @@ impl Script {
 /// Runs a script as one transaction.
 pub(crate) async fn tx(connection: &Connection, script: Script) -> Outcome {
     let text = format!("BEGIN;\n{}COMMIT;", script.text);
-    match connection.ask(&text, script.variables).await {
+    let outcome = match connection.ask(&text, script.variables).await {
         Ok(mut results) => {
             let statements = results.num_statements();
             let errors = results.take_errors();
@@ -56,7 +56,13 @@ pub(crate) async fn tx(connection: &Connection, script: Script) -> Outcome {
         }
         Err(AskError::NotAsked(reason)) => Outcome::Failed(reason),
         Err(AskError::NoAnswer(reason)) => Outcome::Unknown(reason),
+    };
+    // An engine in this process that could not write or sync its log goes on writing behind the damage, and what it shows
+    // now says nothing about what is on disk. Only a restart, which reads the log again, tells what is true.
+    if let (Outcome::Unknown(reason), Keeper::Directory) = (&outcome, connection.keeper()) {
+        connection.distrust(&format!("a commit could not be confirmed on disk ({reason}): restart the host"));
     }
+    outcome
 }
 
 /// What the errors of a transaction of so many statements say.

@@ -1,20 +1,22 @@
-//! The writer: many changesets, few transactions.
+//! The writer: many changesets, few transactions, one at a time.
 //!
 //! Plans wait in a bounded queue. One task takes them in the order of their arrival and puts several that have no record in
 //! common into one transaction, so that the cost of a transaction and of the wait for the disk is shared. Each is
-//! acknowledged when its own transaction is committed. Two plans that touch the same record are never stored at the same
-//! time, and the one that came first is stored first.
+//! acknowledged when its own transaction is committed, and the next one begins after that. So a plan is never stored beside
+//! another one of the same record, and nothing is acknowledged behind a commit that failed: an engine whose log is damaged
+//! would lose it. Several transactions at once were tried and brought nothing (see `docs/throughput.md`).
 
 mod group;
 mod pause;
 mod presence;
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashSet, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
-use surrealdb::types::RecordId;
 use tokio::sync::{mpsc, oneshot};
-use tokio::task::{Id, JoinHandle, JoinSet};
+use tokio::task::JoinHandle;
+use tokio::time::{MissedTickBehavior, interval};
 use xthonpay_payments::port::store::{CommitError, StoreError};
 
 use crate::connection::Connection;
@@ -25,13 +27,12 @@ use crate::plan::Plan;
 const QUEUE_MAX: usize = 1_024;
 /// Plans that the writer has taken up and not yet begun to store. Bounds what it must look through for the next group.
 const WAITING_MAX: usize = 512;
-/// Transactions under way at once. While one waits for the disk, another is computed; more than two only share the disk
-/// less well (see `docs/throughput.md`).
-const LANES: usize = 2;
 /// Plans in one transaction. Larger groups save little more and delay the first of them.
 const GROUP_PLANS_MAX: usize = 64;
 /// Records in one transaction, unless a single plan has more. Bounds the memory and the duration of a transaction.
 const GROUP_RECORDS_MAX: usize = 512;
+/// How often the disk is looked at while there is nothing to store, to notice when it was full in between.
+const DISK_LOOK: Duration = Duration::from_secs(1);
 
 /// A plan and whoever waits for it.
 struct Job {
@@ -56,7 +57,7 @@ impl Writer {
     /// Starts the task. It ends when the writer is closed or dropped and everything handed in is stored.
     pub(crate) fn start(connection: Arc<Connection>) -> Self {
         let (queue, incoming) = mpsc::channel(QUEUE_MAX);
-        let task = tokio::spawn(Dispatcher::new(connection).run(incoming));
+        let task = tokio::spawn(run(connection, incoming));
         Self { queue: Mutex::new(Some(queue)), task: Mutex::new(Some(task)) }
     }
 
@@ -88,94 +89,64 @@ impl Writer {
     }
 }
 
-/// Decides which plans are stored together.
-struct Dispatcher {
-    connection: Arc<Connection>,
-    waiting: VecDeque<Job>,
-    lanes: JoinSet<()>,
-    /// The records that each lane is changing.
-    held: HashMap<Id, Vec<RecordId>>,
-    busy: HashSet<RecordId>,
+/// Stores what comes in until nobody can hand in anything more.
+async fn run(connection: Arc<Connection>, mut incoming: mpsc::Receiver<Job>) {
+    let mut waiting = VecDeque::new();
+    let mut disk_looks = interval(DISK_LOOK);
+    disk_looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        while waiting.len() < WAITING_MAX
+            && let Ok(job) = incoming.try_recv()
+        {
+            waiting.push_back(job);
+        }
+        let group = next_group(&mut waiting);
+        if group.is_empty() {
+            tokio::select! {
+                job = incoming.recv() => match job {
+                    Some(job) => waiting.push_back(job),
+                    None => return,
+                },
+                // Says what it finds to whoever commits next.
+                _ = disk_looks.tick() => drop(connection.look_at_space()),
+            }
+            continue;
+        }
+        let storing = {
+            let connection = Arc::clone(&connection);
+            tokio::spawn(async move { group::store(&connection, group).await })
+        };
+        if let Err(error) = storing.await {
+            connection.distrust(&format!("a transaction ended in a defect ({error}): restart the host"));
+        }
+    }
 }
 
-impl Dispatcher {
-    fn new(connection: Arc<Connection>) -> Self {
-        let (waiting, lanes) = (VecDeque::new(), JoinSet::new());
-        Self { connection, waiting, lanes, held: HashMap::new(), busy: HashSet::new() }
-    }
-
-    async fn run(mut self, mut incoming: mpsc::Receiver<Job>) {
-        let mut open = true;
-        let mut taken = Vec::new();
-        while open || !self.waiting.is_empty() || !self.lanes.is_empty() {
-            self.fill_lanes();
-            let room = WAITING_MAX.saturating_sub(self.waiting.len());
-            tokio::select! {
-                count = incoming.recv_many(&mut taken, room), if open && room > 0 => {
-                    open = count > 0;
-                    self.waiting.extend(taken.drain(..));
-                }
-                Some(ended) = self.lanes.join_next_with_id(), if !self.lanes.is_empty() => {
-                    let lane = match ended {
-                        Ok((lane, ())) => lane,
-                        Err(error) => {
-                            tracing::error!(%error, "a transaction of the writer failed");
-                            error.id()
-                        }
-                    };
-                    for record in self.held.remove(&lane).unwrap_or_default() {
-                        self.busy.remove(&record);
-                    }
-                }
-            }
+/// The next plans that have no record in common with one another, or with a plan that stays behind although it came earlier.
+#[expect(
+    clippy::mutable_key_type,
+    reason = "keys are made of texts and numbers; only a regular expression has a cache"
+)]
+fn next_group(waiting: &mut VecDeque<Job>) -> Vec<Job> {
+    let mut group: Vec<Job> = Vec::new();
+    let mut size = 0;
+    let mut touched = HashSet::new();
+    let mut left = VecDeque::with_capacity(waiting.len());
+    for job in waiting.drain(..) {
+        let records = job.plan.records();
+        let fits = group.is_empty() || size + records.len() <= GROUP_RECORDS_MAX;
+        let joins = fits && group.len() < GROUP_PLANS_MAX && !job.plan.records().any(|record| touched.contains(record));
+        // Whether it joins or stays behind: what comes later and touches the same record must wait for it.
+        touched.extend(records.cloned());
+        if joins {
+            size += job.plan.records().len();
+            group.push(job);
+        } else {
+            left.push_back(job);
         }
     }
-
-    fn fill_lanes(&mut self) {
-        while self.lanes.len() < LANES {
-            let group = self.next_group();
-            if group.is_empty() {
-                return;
-            }
-            let records: Vec<RecordId> = group.iter().flat_map(|job| job.plan.records().cloned()).collect();
-            self.busy.extend(records.iter().cloned());
-            let connection = Arc::clone(&self.connection);
-            let lane = self.lanes.spawn(async move { group::store(&connection, group).await });
-            self.held.insert(lane.id(), records);
-        }
-    }
-
-    /// The next plans that have no record in common with one another, with a lane, or with a plan that stays behind although
-    /// it came earlier.
-    #[expect(
-        clippy::mutable_key_type,
-        reason = "keys are made of texts and numbers; only a regular expression has a cache"
-    )]
-    fn next_group(&mut self) -> Vec<Job> {
-        // What waits is shared among the free lanes, so that none is idle while another is overloaded.
-        let free = LANES.saturating_sub(self.lanes.len()).max(1);
-        let plans_max = self.waiting.len().div_ceil(free).min(GROUP_PLANS_MAX);
-        let mut group = Vec::new();
-        let mut records = 0;
-        let mut passed_over = HashSet::new();
-        let mut grouped = HashSet::new();
-        let mut left = VecDeque::with_capacity(self.waiting.len());
-        for job in self.waiting.drain(..) {
-            let size = job.plan.records().len();
-            let fits = group.len() < plans_max && (group.is_empty() || records + size <= GROUP_RECORDS_MAX);
-            let taken = |record| self.busy.contains(record) || passed_over.contains(record) || grouped.contains(record);
-            if fits && !job.plan.records().any(taken) {
-                records += size;
-                grouped.extend(job.plan.records().cloned());
-                group.push(job);
-            } else {
-                passed_over.extend(job.plan.records().cloned());
-                left.push_back(job);
-            }
-        }
-        self.waiting = left;
-        group
-    }
+    *waiting = left;
+    group
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use xthonpay_domain::access::SignatureScheme;
 use xthonpay_domain::id::DeliveryId;
@@ -145,6 +146,25 @@ async fn does_not_ask_the_store_all_the_time_while_an_attempt_is_under_way() {
     let reads = world.store.faults.reads().saturating_sub(before);
     assert!(reads <= 4, "{reads} reads in 300 ms");
     world.receivers.release();
+    stop.cancel();
+    run.await.expect("ends in order");
+}
+
+#[tokio::test]
+async fn a_wake_up_is_served_at_once() {
+    let (world, _) = with_deliveries().await;
+    let (stop, run) = start(&world);
+    until("everything is delivered", || all_delivered(&world)).await;
+    let more = copies(&first_delivery(&world), 8, |number| format!("https://shop{number}.example/"));
+    let began = Instant::now();
+    for (id, delivery) in more {
+        let due = Delivery { state: DeliveryState::Pending, ..delivery };
+        put(&world, BTreeMap::from([(id, due)]));
+        world.wakeups.dispatch.notify_one();
+        until("it is delivered", || all_delivered(&world)).await;
+    }
+    // Each would wait half a second for the next look otherwise.
+    assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
     stop.cancel();
     run.await.expect("ends in order");
 }

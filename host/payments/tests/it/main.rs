@@ -5,6 +5,7 @@ mod access;
 mod attempts;
 mod delivery;
 mod dispatch;
+mod distrust;
 mod doubles;
 mod invoicing;
 mod money_stories;

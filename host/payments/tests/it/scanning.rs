@@ -1,4 +1,4 @@
-//! How the scanner follows a chain: where it begins, what it waits for, what it refuses to believe.
+//! How the scanner follows a chain: where it begins, what it waits for, what it tells and what it forgets.
 
 use std::time::Duration;
 
@@ -6,15 +6,12 @@ use tokio_util::sync::CancellationToken;
 use xthonpay_domain::amount::Amount;
 use xthonpay_domain::block::BlockNumber;
 use xthonpay_domain::deposit::DepositState;
-use xthonpay_domain::event::EventKind;
+use xthonpay_domain::event::{Event, EventKind};
 use xthonpay_domain::invoice::assessment::InvoiceState;
 use xthonpay_domain::ledger::{Account, Line, PostingKind, Side};
 use xthonpay_domain::time::Timestamp;
-use xthonpay_domain::transfer::BlockTransfers;
-use xthonpay_payments::port::chain::ChainError;
 use xthonpay_payments::port::clock::Clock as _;
 use xthonpay_payments::port::store::{Changeset, Store as _, UsedSignature, Write};
-use xthonpay_payments::scanning::changes::ScanError;
 use xthonpay_payments::scanning::scanner::Progress;
 use xthonpay_payments::scanning::status::Health;
 use xthonpay_payments::scanning::watch_set::WatchSet;
@@ -22,11 +19,7 @@ use xthonpay_tests::memory_store::Fault;
 use xthonpay_tests::scripted_chain::{Question, no_answer};
 
 use crate::doubles::ScriptedRules;
-use crate::world::{World, bnb, chain_name, usdt};
-
-fn is_frozen(outcome: &Result<(), ScanError>) -> bool {
-    matches!(outcome, Err(ScanError::Frozen { .. }))
-}
+use crate::world::{World, bnb, chain_name};
 
 #[tokio::test]
 async fn begins_at_the_newest_final_block() {
@@ -131,6 +124,10 @@ async fn another_asset_than_the_invoices_is_set_aside_and_told() {
     let accounts: Vec<&Account> = posting.lines().iter().filter(credited).map(|line| &line.account).collect();
     assert_eq!(accounts, [&Account::Suspense]);
     assert!(tables.balances.is_empty(), "nobody can spend it");
+    use EventKind::{InvoiceCreated, InvoiceNeedsReview, PaymentConfirmed, PaymentDetected};
+    let of_invoice = |event: &&std::sync::Arc<Event>| event.sequence > 0;
+    let told: Vec<EventKind> = tables.events.iter().filter(of_invoice).map(|event| event.kind).collect();
+    assert_eq!(told, [InvoiceCreated, PaymentDetected, InvoiceNeedsReview, PaymentConfirmed]);
     let unattributed = tables.events.iter().filter(|event| event.kind == EventKind::DepositUnattributed);
     assert_eq!(unattributed.map(|event| event.invoice.clone()).collect::<Vec<_>>(), [Some(invoice.id)]);
 }
@@ -172,126 +169,6 @@ async fn tells_of_every_payment_once_and_in_order() {
 }
 
 #[tokio::test]
-async fn freezes_when_a_final_block_leaves_the_chain() {
-    for (depth, mined) in [(1, 2), (3, 5), (3, 4)] {
-        let (mut world, caller) = World::started().await;
-        let invoice = world.invoice(&caller, 100).await;
-        world.pay(&[(invoice.address, 100)]);
-        world.chain.mine_empty(2);
-        world.finalise().await;
-        world.chain.fork(depth);
-        world.chain.mine_empty(mined);
-        let outcome = world.try_scan().await;
-        assert!(is_frozen(&outcome), "{depth} {mined}: {outcome:?}");
-        assert!(matches!(world.status().health, Health::Frozen { .. }));
-        // A restart alone does not thaw it, and what was credited stays credited until a person decides.
-        world.restart();
-        assert!(is_frozen(&world.try_scan().await));
-        assert_eq!(world.available(caller.merchant()).await, Amount::from_units(100));
-    }
-}
-
-/// The other chain need not be longer than ours: what it calls final is enough.
-#[tokio::test]
-async fn freezes_when_the_node_calls_another_block_final() {
-    for mined in [1, 2, 3] {
-        let (mut world, caller) = World::started().await;
-        let invoice = world.invoice(&caller, 100).await;
-        world.pay(&[(invoice.address, 100)]);
-        world.chain.mine_empty(2);
-        world.finalise().await;
-        world.chain.fork(3);
-        world.chain.mine_empty(mined);
-        world.restart();
-        let outcome = world.try_scan().await;
-        assert!(is_frozen(&outcome), "{mined} blocks: {outcome:?}");
-    }
-}
-
-#[tokio::test]
-async fn run_ends_when_it_freezes() {
-    let (mut world, _) = World::started().await;
-    world.chain.mine_empty(3);
-    world.finalise().await;
-    world.chain.fork(2);
-    world.chain.mine_empty(4);
-    let status = world.scanner.status.clone();
-    world.scanner.run(CancellationToken::new()).await;
-    assert!(matches!(status.get().health, Health::Frozen { .. }));
-}
-
-#[tokio::test]
-async fn waits_for_blocks_that_the_node_announces_and_does_not_have() {
-    let (mut world, caller) = World::started().await;
-    let invoice = world.invoice(&caller, 100).await;
-    world.chain.announce(Some(50));
-    world.chain.mine_empty(1);
-    world.scan().await;
-    assert_eq!(world.status().cursor.expect("processed").tip, world.chain.tip());
-    assert_eq!(world.status().lag_blocks(), Some(49));
-    world.pay(&[(invoice.address, 100)]);
-    world.chain.announce(None);
-    world.finalise().await;
-    assert_eq!(world.available(caller.merchant()).await, Amount::from_units(100));
-}
-
-#[tokio::test]
-async fn does_not_go_back_when_the_announced_head_does() {
-    let (mut world, _) = World::started().await;
-    let tip = world.chain.mine_empty(5);
-    world.scan().await;
-    world.chain.announce(Some(2));
-    world.scan().await;
-    assert_eq!(world.status().cursor.expect("processed").tip, tip);
-}
-
-/// Two nodes behind one address: the next block does not link to a block that the node still has.
-#[tokio::test]
-async fn concludes_nothing_from_answers_that_contradict_each_other() {
-    let (mut world, caller) = World::started().await;
-    let invoice = world.invoice(&caller, 100).await;
-    world.pay(&[(invoice.address, 100)]);
-    world.scan().await;
-    let before = world.store.tables().cursors[&chain_name()].clone();
-    let mut next = world.chain.mine_empty(1);
-    next.parent = before.finalized.hash;
-    world.chain.lie_about(next.number, BlockTransfers { block: next, transfers: Vec::new() });
-    let outcome = world.try_scan().await;
-    assert!(matches!(outcome, Err(ScanError::Chain(ChainError::Inconsistent { .. }))), "{outcome:?}");
-    assert_eq!(world.store.tables().cursors[&chain_name()], before, "nothing is stored");
-    assert!(matches!(world.status().health, Health::Failing { .. }));
-    world.chain.be_honest();
-    world.finalise().await;
-    assert_eq!(world.available(caller.merchant()).await, Amount::from_units(100));
-    assert_eq!(world.status().health, Health::Running);
-}
-
-#[tokio::test]
-async fn a_block_that_names_one_transfer_twice_is_not_believed() {
-    let (mut world, caller) = World::started().await;
-    let invoice = world.invoice(&caller, 100).await;
-    let transfer = world.chain.payment(&usdt(), invoice.address, 100);
-    let honest = world.chain.mine(std::slice::from_ref(&transfer));
-    world.chain.lie_about(honest.number, BlockTransfers { block: honest, transfers: vec![transfer.clone(), transfer] });
-    let outcome = world.try_scan().await;
-    assert!(matches!(outcome, Err(ScanError::Chain(ChainError::Inconsistent { .. }))), "{outcome:?}");
-    world.chain.be_honest();
-    world.finalise().await;
-    assert_eq!(world.available(caller.merchant()).await, Amount::from_units(100));
-}
-
-/// Sources leave such transfers out. One that slips through must not stop the chain for everybody.
-#[tokio::test]
-async fn transfers_of_nothing_change_nothing() {
-    let (mut world, caller) = World::started().await;
-    let invoice = world.invoice(&caller, 100).await;
-    world.pay(&[(invoice.address, 0), (invoice.address, 100), (invoice.address, 0)]);
-    world.finalise().await;
-    assert_eq!(world.deposits(&invoice).await.len(), 1);
-    assert_eq!(world.available(caller.merchant()).await, Amount::from_units(100));
-}
-
-#[tokio::test]
 async fn reports_failing_for_as_long_as_it_fails() {
     let (mut world, _) = World::started().await;
     world.chain.mine_empty(1);
@@ -324,28 +201,6 @@ async fn finds_payments_to_an_invoice_whose_caller_went_away() {
     world.finalise().await;
     world.settle().await;
     assert_eq!(world.stored(&listed[0]).await.assessment.state, InvoiceState::Paid);
-    assert_eq!(world.available(caller.merchant()).await, Amount::from_units(100));
-}
-
-/// Whoever knows the derivation path can pay to an address that was never given out.
-#[tokio::test]
-async fn a_transfer_to_an_address_without_a_record_does_not_stop_the_chain() {
-    let (mut world, caller) = World::started().await;
-    world.store.faults.next([Some(Fault::NothingStored)]);
-    let known = world.watch.len();
-    let refused = world.make(&caller, world.new_invoice(100)).await;
-    assert!(refused.is_err());
-    assert_eq!(world.watch.len(), known.saturating_add(1));
-    let invoice = world.invoice(&caller, 100).await;
-    let never_given = {
-        let index = world.store.tables().addresses[&invoice.address].index.checked_sub(1).expect("not the first");
-        let account = world.store.tables().merchants[caller.merchant()].account;
-        use xthonpay_payments::port::signer::AddressSource as _;
-        crate::doubles::PathAddresses.derive(account, index).expect("in range")
-    };
-    assert!(world.watch.contains(&never_given));
-    world.pay(&[(never_given, 1), (invoice.address, 100)]);
-    world.finalise().await;
     assert_eq!(world.available(caller.merchant()).await, Amount::from_units(100));
 }
 
@@ -392,17 +247,6 @@ async fn forgets_old_blocks_and_used_signatures_to_the_last_row() {
 }
 
 #[tokio::test]
-async fn a_fork_deeper_than_the_remembered_blocks_freezes() {
-    let (mut world, _) = World::started().await;
-    world.chain.mine_empty(10);
-    world.scan().await;
-    world.store.tamper(|tables| tables.blocks.retain(|(_, number), _| number.0 > 7));
-    world.chain.fork(5);
-    world.chain.mine_empty(7);
-    assert!(is_frozen(&world.try_scan().await));
-}
-
-#[tokio::test]
 async fn run_recovers_by_itself_and_stops_when_told() {
     let (mut world, caller) = World::started().await;
     let invoice = world.invoice(&caller, 100).await;
@@ -428,20 +272,6 @@ async fn run_recovers_by_itself_and_stops_when_told() {
     stop.cancel();
     run.await.expect("ends in order");
     assert_eq!(world.store.tables().postings.len(), 1);
-}
-
-#[tokio::test]
-async fn the_mark_of_finality_never_moves_back() {
-    let (mut world, _) = World::started().await;
-    world.chain.mine_empty(10);
-    world.finalise().await;
-    let reached = world.chain.tip();
-    // A node that lags calls an older block final.
-    world.chain.call_final(Some(world.chain.blocks()[4].block));
-    world.chain.mine_empty(1);
-    world.restart();
-    world.scan().await;
-    assert_eq!(world.store.tables().cursors[&chain_name()].finalized, reached);
 }
 
 #[tokio::test]

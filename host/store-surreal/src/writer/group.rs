@@ -5,12 +5,12 @@ use xthonpay_payments::port::store::{CommitError, StoreError};
 
 use super::presence::{self, Presence};
 use super::{Job, pause};
-use crate::connection::{Connection, Keeper};
+use crate::connection::Connection;
 use crate::statements;
 use crate::tx::{Outcome, tx};
 
-/// How often a transaction that conflicts with another one is run. Within a process plans never conflict, so this is about
-/// other hosts on the same server; eight attempts outlast any burst of theirs.
+/// How often a transaction that conflicts with another one is run. A host runs one at a time, so this is about other hosts on
+/// the same server; eight attempts outlast any burst of theirs.
 const ATTEMPTS_MAX: u32 = 8;
 
 /// What became of plans that were stored as one transaction.
@@ -20,9 +20,9 @@ enum GroupResult {
     /// None is stored: an expectation of one of them does not hold.
     Refused,
     /// None is stored: a statement failed, perhaps because of one of them.
-    Failed(String),
+    Failed(StoreError),
     /// The store did not do it, and that is no one's fault.
-    Unavailable(String),
+    Unavailable(StoreError),
 }
 
 /// Stores the plans of a group and answers each.
@@ -32,7 +32,10 @@ enum GroupResult {
 pub(super) async fn store(connection: &Connection, group: Vec<Job>) {
     let mut parts = vec![group];
     while let Some(mut part) = parts.pop() {
-        let result = store_as_one(connection, &part).await;
+        let result = match connection.look_at_space() {
+            Ok(()) => store_as_one(connection, &part).await,
+            Err(error) => GroupResult::Unavailable(error),
+        };
         let blames_someone = matches!(result, GroupResult::Refused | GroupResult::Failed(_));
         if blames_someone && part.len() > 1 {
             let second = part.split_off(part.len().div_ceil(2));
@@ -44,9 +47,7 @@ pub(super) async fn store(connection: &Connection, group: Vec<Job>) {
             job.finish(match &result {
                 GroupResult::Stored => Ok(()),
                 GroupResult::Refused => Err(CommitError::Refused),
-                GroupResult::Failed(reason) | GroupResult::Unavailable(reason) => {
-                    Err(StoreError::Unavailable { reason: reason.clone() }.into())
-                }
+                GroupResult::Failed(error) | GroupResult::Unavailable(error) => Err(error.clone().into()),
             });
         }
     }
@@ -58,31 +59,26 @@ async fn store_as_one(connection: &Connection, part: &[Job]) -> GroupResult {
         match tx(connection, script).await {
             Outcome::Committed => return GroupResult::Stored,
             Outcome::Refused => return GroupResult::Refused,
-            Outcome::Failed(reason) => return GroupResult::Failed(reason),
+            Outcome::Failed(reason) => return GroupResult::Failed(StoreError::Unavailable { reason }),
             Outcome::Unknown(reason) => return clear_up(connection, part, &reason).await,
             Outcome::Conflict => sleep(pause::before_attempt(attempt)).await,
         }
     }
-    GroupResult::Unavailable(format!("the same records were changed by others {ATTEMPTS_MAX} times"))
+    unavailable(format!("the same records were changed by others {ATTEMPTS_MAX} times"))
 }
 
-/// Finds out whether plans are stored whose commit gave no clear answer.
-///
-/// On disk, what an unclear commit left behind may be seen before it is synced, and a later sync proves nothing about it. So
-/// if it is there, this process stops trusting the store: after a restart the log says what is true.
+/// Finds out whether plans are stored whose commit gave no clear answer, by reading them. What cannot be found out stays
+/// unknown; in a directory this is always so, because there the store is distrusted by now.
 async fn clear_up(connection: &Connection, part: &[Job], reason: &str) -> GroupResult {
     let presence = presence::of(connection, part.iter().map(|job| &job.plan)).await;
     tracing::warn!(reason, ?presence, plans = part.len(), "a commit gave no clear answer");
-    match (presence, connection.keeper()) {
-        (Ok(Presence::Whole), Keeper::Server | Keeper::Memory) => GroupResult::Stored,
-        (Ok(Presence::Nothing), _) => GroupResult::Unavailable(format!("nothing was stored: {reason}")),
-        (Ok(Presence::Whole | Presence::Mixed), Keeper::Directory | Keeper::Memory) | (Err(_), Keeper::Directory) => {
-            let reason = format!("a commit could not be confirmed on disk ({reason}); restart the host");
-            connection.distrust(&reason);
-            GroupResult::Unavailable(reason)
-        }
-        (Ok(Presence::Mixed) | Err(_), Keeper::Server | Keeper::Memory) => {
-            GroupResult::Unavailable(format!("whether the changes are stored is not known: {reason}"))
-        }
+    match presence {
+        Ok(Presence::Whole) => GroupResult::Stored,
+        Ok(Presence::Nothing) => unavailable(format!("nothing was stored: {reason}")),
+        Ok(Presence::Mixed) | Err(_) => unavailable(format!("whether the changes are stored is not known: {reason}")),
     }
+}
+
+fn unavailable(reason: String) -> GroupResult {
+    GroupResult::Unavailable(StoreError::Unavailable { reason })
 }

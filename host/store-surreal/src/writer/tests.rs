@@ -1,7 +1,7 @@
 //! How plans are put together and what becomes of them.
 
-use std::time::Duration;
-
+use surrealdb::types::RecordId;
+use tokio::task::JoinSet;
 use xthonpay_domain::id::MerchantId;
 use xthonpay_payments::port::store::{Changeset, Write};
 
@@ -28,52 +28,48 @@ fn job(plan: Plan) -> Job {
     Job { plan, done: oneshot::channel().0 }
 }
 
-async fn dispatcher(waiting: impl IntoIterator<Item = Plan>) -> Dispatcher {
-    let mut dispatcher = Dispatcher::new(Arc::new(memory().await));
-    dispatcher.waiting.extend(waiting.into_iter().map(job));
-    dispatcher
+fn waiting(plans: impl IntoIterator<Item = Plan>) -> VecDeque<Job> {
+    plans.into_iter().map(job).collect()
 }
 
-fn sizes(groups: &[Vec<Job>]) -> Vec<usize> {
-    groups.iter().map(Vec::len).collect()
+fn records(group: &[Job]) -> Vec<RecordId> {
+    group.iter().flat_map(|job| job.plan.records().cloned()).collect()
 }
 
-#[tokio::test]
-async fn plans_of_one_record_are_never_together_and_keep_their_order() {
+#[test]
+fn plans_of_one_record_are_never_together_and_keep_their_order() {
     let merchant = samples::merchant_id(1);
-    let mut dispatcher =
-        dispatcher([set_balance(&merchant, 1, 1), set_balance(&merchant, 2, 2), create(1), create(2)]).await;
-    let first = dispatcher.next_group();
-    assert_eq!(first.len(), 2, "half of what waits, for the other lane has nothing either");
-    let taken = balance::id(&merchant, &samples::asset());
-    assert_eq!(first.iter().filter(|job| job.plan.records().any(|record| *record == taken)).count(), 1);
-    dispatcher.busy.insert(taken.clone());
-    let groups = [first, dispatcher.next_group(), dispatcher.next_group()];
-    assert_eq!(sizes(&groups), [2, 1, 0], "the second change of the balance waits for the first");
-    dispatcher.busy.remove(&taken);
-    assert_eq!(dispatcher.next_group().len(), 1);
+    let mut waiting = waiting([set_balance(&merchant, 1, 1), set_balance(&merchant, 2, 2), create(1), create(2)]);
+    let balance = balance::id(&merchant, &samples::asset());
+    let first = next_group(&mut waiting);
+    assert_eq!(first.len(), 3, "all but the second change of the balance");
+    assert_eq!(records(&first).iter().filter(|record| **record == balance).count(), 1);
+    assert_eq!(records(&next_group(&mut waiting)), [balance]);
+    assert!(next_group(&mut waiting).is_empty());
 }
 
-#[tokio::test]
-async fn a_plan_does_not_overtake_an_earlier_one_that_waits() {
-    let event = samples::event(1, 1);
-    let both = plan([
-        Write::CreateEvent(event.clone()),
-        Write::PutBlock { chain: samples::chain(), block: samples::block(1) },
+#[test]
+fn a_plan_does_not_overtake_an_earlier_one_that_waits() {
+    let (first, second) = (samples::event(1, 1), samples::event(2, 1));
+    let block = Write::PutBlock { chain: samples::chain(), block: samples::block(1) };
+    let mut waiting = waiting([
+        plan([block.clone()]),
+        plan([block, Write::CreateEvent(first.clone())]),
+        plan([Write::MarkRouted(first.id)]),
+        plan([Write::CreateEvent(second)]),
     ]);
-    let routed = plan([Write::MarkRouted(event.id.clone())]);
-    let mut dispatcher = dispatcher([both, routed]).await;
-    dispatcher.busy.insert(crate::record::block::id(&samples::chain(), samples::block(1).number));
-    assert!(dispatcher.next_group().is_empty(), "the event must be made before it is routed");
+    let groups = [next_group(&mut waiting), next_group(&mut waiting), next_group(&mut waiting)];
+    assert_eq!(groups.each_ref().map(Vec::len), [2, 1, 1], "the event is made before it is routed");
 }
 
-#[tokio::test]
-async fn groups_have_a_size() {
-    let mut dispatcher = dispatcher((0..400).map(create)).await;
-    assert_eq!(dispatcher.next_group().len(), GROUP_PLANS_MAX);
+#[test]
+fn groups_have_a_size() {
+    assert_eq!(next_group(&mut waiting((0..400).map(create))).len(), GROUP_PLANS_MAX);
     let large = |number: u64| plan((0..300).map(|i| Write::CreateEvent(samples::event(number * 1_000 + i, 1))));
-    dispatcher.waiting = (1..=4).map(|number| job(large(number))).collect();
-    assert_eq!(dispatcher.next_group().len(), 1, "two would have more than {GROUP_RECORDS_MAX} records");
+    let mut waiting = waiting((1..=4).map(large));
+    assert_eq!(next_group(&mut waiting).len(), 1, "two would have more than {GROUP_RECORDS_MAX} records");
+    let huge = plan((0..1_000).map(|number| Write::CreateEvent(samples::event(number, 1))));
+    assert_eq!(next_group(&mut VecDeque::from([job(huge)])).len(), 1, "a single one is stored whatever its size");
 }
 
 #[tokio::test]
@@ -145,6 +141,29 @@ async fn presence_tells_all_from_nothing() {
     assert_eq!(presence::of(&connection, &routed).await, Ok(Presence::Nothing));
     assert!(matches!(tx::tx(&connection, statements::store(&routed)).await, tx::Outcome::Committed));
     assert_eq!(presence::of(&connection, &routed).await, Ok(Presence::Whole));
+}
+
+#[tokio::test]
+async fn commits_are_refused_while_the_disk_is_scarce_and_for_good_once_it_was_full() {
+    let (connection, free) = crate::testing::with_free_bytes(u64::MAX).await;
+    let connection = Arc::new(connection);
+    let writer = Writer::start(Arc::clone(&connection));
+    assert_eq!(writer.store(create(1)).await, Ok(()));
+    free(8 * 1024 * 1024);
+    let scarce = writer.store(create(2)).await.expect_err("too little is free");
+    assert!(scarce.is_transient() && scarce.to_string().contains("8 MiB"), "{scarce}");
+    let id = |number| crate::record::event::id(&samples::event(number, 1).id);
+    assert_eq!(read::by_id(&connection, id(1)).await, Ok(Some(samples::event(1, 1))), "reading goes on");
+    free(u64::MAX);
+    assert_eq!(writer.store(create(2)).await, Ok(()), "as soon as there is room");
+
+    free(0);
+    let full = writer.store(create(3)).await.expect_err("nothing is free");
+    assert!(full.to_string().contains("full"), "{full}");
+    free(u64::MAX);
+    let distrusted = writer.store(create(3)).await.expect_err("the engine may have failed to write meanwhile");
+    assert!(distrusted.to_string().contains("restart"), "{distrusted}");
+    assert!(read::by_id::<xthonpay_domain::event::Event>(&connection, id(1)).await.is_err());
 }
 
 #[tokio::test]
