@@ -227,7 +227,7 @@ impl Guest {
         let world = packages.select_world(&[package], Some("guest")).expect("has one world");
         let mut module = wat::parse_str(self.module()).expect("well-formed text");
         embed_component_metadata(&mut module, &packages, world, StringEncoding::UTF8).expect("embeds");
-        let mut encoder = ComponentEncoder::default();
+        let encoder = ComponentEncoder::default();
         encoder.validate(true).module(&module).expect("fits the world").encode().expect("encodes")
     }
 
