@@ -7,6 +7,7 @@ mod bad_config;
 mod bad_input;
 mod broken_plugins;
 mod cli;
+mod demo;
 mod expiry;
 mod guide;
 mod hostile;

@@ -27,7 +27,8 @@ impl Rpc {
     /// # Errors
     /// When the HTTP client cannot be set up.
     pub fn new(url: &str) -> Result<Self, BoxError> {
-        let http = reqwest::Client::builder().no_proxy().timeout(TIMEOUT).build()?;
+        // A connection of its own for each call: a kept one can be closed by the node at the moment it is used again.
+        let http = reqwest::Client::builder().no_proxy().timeout(TIMEOUT).pool_max_idle_per_host(0).build()?;
         Ok(Self { http, url: url.to_owned(), next_id: AtomicU64::new(1) })
     }
 
