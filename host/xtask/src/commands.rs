@@ -72,8 +72,8 @@ plugin.toml. Prints their sizes.
         summary: "install the tools that the other commands need",
         details: "\
 Installs a wasm target (Debian's packages rustc-web, cargo-web, rust-web-src and lld, or rustup's target) and, below
-target/tools, a chain node, the Solidity compiler and the `standardwebhooks` packages of npm and Python. Leaves alone
-what is there. The other commands do this by themselves.",
+target/tools, a chain node, the Solidity compiler and the `standardwebhooks` package of npm. Leaves alone what is there.
+The other commands do this by themselves.",
         run: |workspace, args| nothing_behind("setup", args).and_then(|()| setup(workspace)),
     },
     Command {

@@ -1,5 +1,4 @@
-//! Tools from the registries of npm and Python, below the target directory, at the versions that `host/xtask/tools`
-//! pins with their hashes.
+//! Tools from the registry of npm, below the target directory, at the versions that `host/xtask/tools` pins with their hashes.
 //!
 //! A copy of the pins is kept beside what was installed. As long as both are equal there is nothing to do. Scripts of
 //! packages are never run.
@@ -31,27 +30,6 @@ pub(super) fn npm(workspace: &Workspace) -> Result<(), Fault> {
         .args(["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--prefix"])
         .arg(&tools)
         .run("check that the npm registry can be reached, then try `cargo xtask setup` again")?;
-    pins.installed()
-}
-
-/// The second opinion on signatures for Python, into `<tools>/python`, which belongs on `PYTHONPATH`.
-///
-/// # Errors
-/// When Python or pip is missing and cannot be installed, or pip does not succeed.
-pub(super) fn python(workspace: &Workspace) -> Result<(), Fault> {
-    let Some(pins) = Pins::unless_installed(workspace, "requirements.txt", "python")? else { return Ok(()) };
-    if Program::new("python3").args(["-m", "pip", "--version"]).output("").is_err() {
-        debian::install(&["python3", "python3-pip"])?;
-    }
-    Program::new("python3")
-        // Nothing of the system is touched below the target directory.
-        .env("PIP_ROOT_USER_ACTION", "ignore")
-        .args(["-m", "pip", "install", "--quiet", "--no-deps", "--require-hashes", "--only-binary", ":all:"])
-        .args(["--disable-pip-version-check", "--upgrade", "--target"])
-        .arg(workspace.tools().join("python"))
-        .arg("--requirement")
-        .arg(&pins.file)
-        .run("check that the Python package index can be reached, then try `cargo xtask setup` again")?;
     pins.installed()
 }
 
