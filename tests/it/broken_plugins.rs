@@ -45,7 +45,7 @@ fn unloadable(folder: &Path, places: &Places) -> Result<Vec<(PluginEntry, &'stat
     let changed = copy("changed", "default-rules")?.with(&format!("sha256 = \"{}\"", "0".repeat(64)));
     let settings = copy("settings", "default-rules")?;
     Ok(vec![
-        (PluginEntry::new("absent", folder.join("absent.wasm")), &["absent.toml", "missing"]),
+        (PluginEntry::new("absent", folder.join("absent.wasm")), &["absent.wasm", "missing", "plugins.absent.file"]),
         (garbage, &["garbage.wasm"]),
         (cut_short, &["cut-short.wasm"]),
         (copy("other-hook", "xthon-json")?, &["hooks.webhook-format", "hooks.invoice-rules"]),

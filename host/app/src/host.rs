@@ -120,7 +120,7 @@ impl Host {
         workers.spawn(door("REST server", serving));
         let (listener, admin_door) = admin;
         workers.spawn(door("admin socket", server::serve(listener, admin_door, stop.clone())));
-        info!("ready to work");
+        info!("started");
 
         let mut outcome = Ok(());
         tokio::select! {

@@ -18,7 +18,7 @@ use crate::id::{InvoiceId, MerchantId};
 use crate::text::{CustomerRef, ExternalId, MetadataKey, MetadataValue};
 use crate::time::Timestamp;
 
-use assessment::{Assessment, Ruling};
+use assessment::{Assessment, InvoiceState, Ruling};
 
 pub mod url_text;
 
@@ -160,6 +160,16 @@ pub struct Invoice {
     pub events: u64,
     /// Grows by one with every stored change; a write names the revision that it read.
     pub revision: u64,
+}
+
+impl Invoice {
+    /// Whether final payments that came in time reach the target by themselves, and the invoice was not cancelled. What came
+    /// late besides changes nothing about that.
+    #[must_use]
+    pub fn is_reached_in_time(&self) -> bool {
+        let in_time = self.assessment.received.saturating_sub(self.assessment.received_late);
+        self.assessment.state != InvoiceState::Cancelled && in_time >= self.terms.target()
+    }
 }
 
 #[cfg(test)]

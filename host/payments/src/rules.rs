@@ -5,7 +5,7 @@ use std::time::Duration;
 use thiserror::Error;
 use tracing::warn;
 use xthonpay_domain::amount::Amount;
-use xthonpay_domain::invoice::assessment::{Advice, InvoiceState};
+use xthonpay_domain::invoice::assessment::Advice;
 use xthonpay_domain::invoice::{
     CONFIRMATIONS_MAX, EXPIRES_IN_MAX, EXPIRES_IN_MIN, Invoice, Proposal, TOLERANCE_BPS_MAX, Tolerance,
 };
@@ -95,10 +95,7 @@ pub async fn rule_on_payment(hooks: &dyn Hooks, review: &PaymentReview) -> Advic
 
 /// The built-in advice: settle what was paid in time, let a person look at what needed late money to reach the target.
 fn builtin_advice(invoice: &Invoice) -> Advice {
-    let assessment = &invoice.assessment;
-    let cancelled = assessment.state == InvoiceState::Cancelled;
-    let in_time = assessment.received.saturating_sub(assessment.received_late);
-    if !cancelled && in_time >= invoice.terms.target() { Advice::Settle } else { Advice::Review }
+    if invoice.is_reached_in_time() { Advice::Settle } else { Advice::Review }
 }
 
 fn stricter(one: Advice, other: Advice) -> Advice {

@@ -16,6 +16,7 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 use xthonpay_domain::amount::AmountError;
+use xthonpay_domain::block::BlockNumber;
 use xthonpay_domain::id::InvoiceId;
 use xthonpay_domain::invoice::Invoice;
 use xthonpay_domain::invoice::assessment::{Advice, Ruling};
@@ -146,8 +147,15 @@ impl Settlement {
             return Ok(());
         };
         let deposits = self.store.deposits_of_invoice(&invoice.id).await?;
-        let review =
-            PaymentReview { decimals: asset.decimals, deposits, at: self.clock.now(), attempt: times, invoice };
+        let cursor = self.store.cursor(&invoice.terms.asset.chain).await?;
+        let review = PaymentReview {
+            decimals: asset.decimals,
+            deposits,
+            tip: cursor.map_or_else(BlockNumber::default, |cursor| cursor.tip.number),
+            at: self.clock.now(),
+            attempt: times,
+            invoice,
+        };
         let id = review.invoice.id.clone();
         let advice = match rule_on_payment(self.hooks.as_ref(), &review).await {
             Advice::Wait if times.saturating_add(1) >= ASKS_MAX => {

@@ -83,6 +83,17 @@ pub enum ArtefactFault {
         /// The key that names the file.
         key: String,
     },
+    /// There is nothing at the path.
+    #[error(
+        "{} is missing: build the plugin, put its component there with its manifest NAME.toml beside it, or correct {key}",
+        path.display()
+    )]
+    Missing {
+        /// Where the component should be.
+        path: PathBuf,
+        /// The key that names the file.
+        key: String,
+    },
     /// A folder, a pipe or a device.
     #[error("{} is not a file. Correct {key}", path.display())]
     NotAFile {
@@ -143,7 +154,7 @@ impl ArtefactFault {
     #[must_use]
     pub fn is_transient(&self) -> bool {
         match self {
-            Self::Io { .. } | Self::TooSlow { .. } => true,
+            Self::Io { .. } | Self::Missing { .. } | Self::TooSlow { .. } => true,
             Self::NotAFile { .. }
             | Self::TooLarge { .. }
             | Self::OtherDigest { .. }
@@ -188,13 +199,27 @@ impl Artefact {
     }
 }
 
-fn read_bounded(plugin: &str, path: &Path, limits: &Limits) -> Result<Vec<u8>, ArtefactFault> {
+/// Whether there is a file at all. Asked before anything beside it is looked for, so that the right thing is called missing.
+///
+/// # Errors
+/// [`ArtefactFault`].
+pub(crate) fn require_file(plugin: &str, path: &Path) -> Result<(), ArtefactFault> {
     let key = || plugin_key(plugin, "file");
-    let io = |source| ArtefactFault::Io { path: path.to_owned(), source, key: key() };
-    // Asked before opening: opening a pipe waits for a writer.
-    if !path.metadata().map_err(io)?.is_file() {
-        return Err(ArtefactFault::NotAFile { path: path.to_owned(), key: key() });
+    let fault = |source: io::Error| match source.kind() {
+        io::ErrorKind::NotFound => ArtefactFault::Missing { path: path.to_owned(), key: key() },
+        _ => ArtefactFault::Io { path: path.to_owned(), source, key: key() },
+    };
+    if path.metadata().map_err(fault)?.is_file() {
+        Ok(())
+    } else {
+        Err(ArtefactFault::NotAFile { path: path.to_owned(), key: key() })
     }
+}
+
+fn read_bounded(plugin: &str, path: &Path, limits: &Limits) -> Result<Vec<u8>, ArtefactFault> {
+    let io = |source| ArtefactFault::Io { path: path.to_owned(), source, key: plugin_key(plugin, "file") };
+    // Asked before opening: opening a pipe waits for a writer.
+    require_file(plugin, path)?;
     let allowed = u64::try_from(limits.mib(Limit::ComponentMib)).unwrap_or(u64::MAX);
     let mut bytes = Vec::new();
     let file = File::open(path).map_err(io)?;

@@ -11,7 +11,7 @@ use tracing::{error, info};
 use wasmtime::component::{Component, InstancePre, Linker};
 use xthonpay_payments::port::clock::Clock;
 
-use crate::artefact::{Artefact, ArtefactFault};
+use crate::artefact::{Artefact, ArtefactFault, require_file};
 use crate::bindings::base::{Base, BasePre};
 use crate::capability;
 use crate::config::PluginConfig;
@@ -76,6 +76,7 @@ impl Loader {
     }
 
     async fn load<H: Served>(&self, name: &str, config: &PluginConfig) -> Result<Ready<H>, PluginFault> {
+        require_file(name, &config.file)?;
         let manifest = Manifest::read(&config.file, name, H::HOOK)?;
         let mut problems = Vec::new();
         let limits = Limits::resolve(name, H::HOOK, &config.limits, &mut problems);

@@ -16,6 +16,9 @@ use tokio::time::sleep;
 const LOCK_FILE: &str = "xthonpay.lock";
 /// The lock file of the engine.
 const ENGINE_LOCK_FILE: &str = "LOCK";
+/// Where the engine keeps its log, and how its files end.
+const LOG: &str = "wal";
+const LOG_SEGMENT: &str = "wal";
 /// Where the engine repairs its log.
 const UNFINISHED_REPAIR: &str = "wal/repair_temp";
 /// Only the owner enters the directory.
@@ -99,6 +102,24 @@ impl HeldDirectory {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
             _ => Ok(()),
         }
+    }
+
+    /// Whether the engine's log holds anything. An engine that was closed leaves none; one that was killed does.
+    pub(crate) fn has_log(&self) -> Result<bool, DirectoryError> {
+        let unusable = |source| DirectoryError::Unusable { path: self.path.clone(), source };
+        let entries = match std::fs::read_dir(self.path.join(LOG)) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+            Err(error) => return Err(unusable(error)),
+        };
+        for entry in entries {
+            let entry = entry.map_err(unusable)?;
+            let is_segment = entry.path().extension().is_some_and(|end| end == LOG_SEGMENT);
+            if is_segment && entry.metadata().map_err(unusable)?.len() > 0 {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// The path, without links.

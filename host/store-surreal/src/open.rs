@@ -1,5 +1,7 @@
 //! Opening: the directory, the engine, durability, the user, the schema, in this order.
 
+use std::path::PathBuf;
+
 use surrealdb::Surreal;
 use surrealdb::engine::any::{self, Any};
 use surrealdb::opt::auth::Database;
@@ -33,6 +35,15 @@ pub enum OpenError {
     NotDurable {
         /// What the engine would have been opened with.
         address: String,
+    },
+    /// The engine left its log in place, behind which nothing can be written safely.
+    #[error(
+        "the log of the store in {path} could not be put into its tables: check that the disk has as much space free as the \
+         files in {path}/wal take, and start again"
+    )]
+    LogNotPutAway {
+        /// The directory.
+        path: PathBuf,
     },
     /// The engine does not open its files, or the server does not answer.
     #[error("the store at {endpoint} does not open: {reason}")]
@@ -68,7 +79,7 @@ impl OpenError {
             Self::Endpoint(error) => error.is_transient(),
             Self::Directory(error) => error.is_transient(),
             Self::Schema(error) => error.is_transient(),
-            Self::Engine { .. } => true,
+            Self::Engine { .. } | Self::LogNotPutAway { .. } => true,
             Self::NotDurable { .. } | Self::User { .. } => false,
         }
     }
@@ -83,7 +94,7 @@ pub(crate) async fn open(config: &SurrealConfig) -> Result<Connection, OpenError
             if !asks_for_durability(&address) {
                 return Err(OpenError::NotDurable { address });
             }
-            let db = engine(config, &address).await?;
+            let db = engine_with_whole_log(config, &address, &directory).await?;
             let space = Space::Of(directory.path().to_owned());
             (Live { db, directory: Some(directory) }, Keeper::Directory, space)
         }
@@ -103,6 +114,27 @@ pub(crate) async fn open(config: &SurrealConfig) -> Result<Connection, OpenError
         return Err(error.into());
     }
     Ok(connection)
+}
+
+/// An engine on a directory whose log ends in no half-written record.
+///
+/// A kill can cut the last record of the log short. The engine reads up to there and then writes on behind it; after the next
+/// kill it stops reading there and drops everything that came later, acknowledged or not. An engine that is closed puts the
+/// whole log into its tables and removes it. So whatever log was left behind is put away first, by opening and closing.
+async fn engine_with_whole_log(
+    config: &SurrealConfig,
+    address: &str,
+    directory: &HeldDirectory,
+) -> Result<Surreal<Any>, OpenError> {
+    if directory.has_log()? {
+        tracing::info!("the store was not closed; its log is put into its tables first");
+        drop(engine(config, address).await?);
+        directory.engine_has_left().await?;
+        if directory.has_log()? {
+            return Err(OpenError::LogNotPutAway { path: directory.path().to_owned() });
+        }
+    }
+    engine(config, address).await
 }
 
 /// An engine in this process. It runs the host's own statements only, and has no use for what it could do besides.

@@ -6,7 +6,7 @@ use clap::{Args, Parser, Subcommand};
 
 /// A self-hosted payment platform for stablecoins on EVM chains.
 #[derive(Parser)]
-#[command(name = "xthonpay", version, about, propagate_version = true)]
+#[command(name = "xthonpay", version, propagate_version = true)]
 pub(super) struct Cli {
     #[command(subcommand)]
     pub(super) command: Command,

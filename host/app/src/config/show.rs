@@ -4,6 +4,7 @@ use serde_json::{Map, Value, json};
 use url::Url;
 use xthonpay_chain_evm::Finality;
 use xthonpay_domain::asset::AssetKind;
+use xthonpay_plugin_runtime::{ConfigValue, PluginConfig};
 
 use super::{ChainConfig, Config, LogFormat, PassphraseSource};
 
@@ -15,7 +16,7 @@ pub(super) fn to_json(config: &Config) -> Value {
     let chains: Map<String, Value> =
         config.chains.iter().map(|chain| (chain.evm.name.to_string(), chain_to_json(chain))).collect();
     let plugins: Map<String, Value> =
-        config.plugins.iter().map(|(name, plugin)| (name.clone(), json!({"file": plugin.file}))).collect();
+        config.plugins.iter().map(|(name, plugin)| (name.clone(), plugin_to_json(plugin))).collect();
     json!({
         "data": {"dir": config.data_dir},
         "server": {
@@ -29,10 +30,12 @@ pub(super) fn to_json(config: &Config) -> Value {
             "namespace": config.store.namespace,
             "database": config.store.database,
             "username": config.store.login.as_ref().map(|(user, _)| user),
+            "password_file": config.store.login.as_ref().map(|(_, file)| file),
         },
         "vault": {"file": config.vault.file, "passphrase": passphrase},
         "chains": chains,
         "webhooks": {
+            "schedule_ms": config.webhooks.schedule.pauses().iter().map(|pause| millis(*pause)).collect::<Vec<_>>(),
             "allow_networks": texts(&config.webhooks.allow_networks),
             "allow_http": config.webhooks.allow_http,
             "timeout_ms": millis(config.webhooks.timeout),
@@ -51,6 +54,27 @@ pub(super) fn to_json(config: &Config) -> Value {
             },
             "level": config.log.filter,
         },
+    })
+}
+
+fn plugin_to_json(plugin: &PluginConfig) -> Value {
+    let settings: Map<String, Value> = plugin
+        .config
+        .iter()
+        .map(|(key, value)| {
+            let value = match value {
+                ConfigValue::Text(text) => json!(text),
+                ConfigValue::List(parts) => json!(parts),
+            };
+            (key.clone(), value)
+        })
+        .collect();
+    json!({
+        "file": plugin.file,
+        "sha256": plugin.sha256.map(|digest| digest.to_string()),
+        "required": plugin.required,
+        "config": settings,
+        "grants": plugin.grants.keys().collect::<Vec<_>>(),
     })
 }
 

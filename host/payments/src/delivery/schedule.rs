@@ -76,6 +76,12 @@ impl Schedule {
         Self(XTHON_SECS.into_iter().map(Duration::from_secs).collect())
     }
 
+    /// The pauses: the first before the first attempt, each other after the attempt before it.
+    #[must_use]
+    pub fn pauses(&self) -> &[Duration] {
+        &self.0
+    }
+
     /// When the first attempt of a delivery made at `now` is due.
     #[must_use]
     pub fn first_at(&self, now: Timestamp) -> Timestamp {

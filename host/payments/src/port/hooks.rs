@@ -9,6 +9,7 @@ use async_trait::async_trait;
 use thiserror::Error;
 use xthonpay_domain::amount::{Amount, Decimals};
 use xthonpay_domain::asset::AssetId;
+use xthonpay_domain::block::BlockNumber;
 use xthonpay_domain::deposit::Deposit;
 use xthonpay_domain::event::Event;
 use xthonpay_domain::id::MerchantId;
@@ -66,6 +67,8 @@ pub struct PaymentReview {
     pub deposits: Vec<Deposit>,
     /// Decimals of the invoice's asset.
     pub decimals: Decimals,
+    /// The newest block of the asset's chain that is processed.
+    pub tip: BlockNumber,
     /// Now, by the host's clock.
     pub at: Timestamp,
     /// How often the rules were asked about this sum before.

@@ -9,8 +9,9 @@ use wasmtime::Store;
 use wasmtime::component::{Instance, InstancePre};
 use xthonpay_domain::amount::{Amount, Decimals};
 use xthonpay_domain::asset::AssetId;
+use xthonpay_domain::block::BlockNumber;
 use xthonpay_domain::deposit::{Deposit, DepositState};
-use xthonpay_domain::invoice::assessment::{Advice, Flags, InvoiceState};
+use xthonpay_domain::invoice::assessment::{Advice, InvoiceState};
 use xthonpay_domain::invoice::{Invoice, Proposal, Tolerance};
 use xthonpay_domain::text::{MetadataKey, MetadataValue};
 use xthonpay_payments::port::hooks::{Draft, DraftRuling, HookFailure, InvoiceRules, PaymentReview};
@@ -89,7 +90,7 @@ impl Bound<InvoiceRulesHook> {
         let call = Call { function: ON_PAYMENT, id, at: review.at };
         let info = call_info(&call, invoice.merchant.to_string(), review.attempt.saturating_add(1));
         let view = invoice_to_wit(invoice, review.decimals);
-        let transfers = transfers_to_wit(&review.deposits, &invoice.terms.asset, review.decimals);
+        let transfers = transfers_to_wit(&review.deposits, &invoice.terms.asset, review.decimals, review.tip);
         let bytes = view_bytes(&view).saturating_add(transfers.iter().map(transfer_bytes).sum());
         let advice = self.call(call, bytes, move |store, linked| {
             Box::pin(async move {
@@ -166,7 +167,7 @@ fn invoice_to_wit(invoice: &Invoice, decimals: Decimals) -> wit::InvoiceView {
         received_seen: assessment.pending.to_decimal(decimals),
         created: invoice.created_at.as_millis(),
         expires: invoice.terms.expires_at.as_millis(),
-        late: assessment.flags.contains(Flags::LATE),
+        late: !invoice.is_reached_in_time(),
         metadata: metadata(&invoice.metadata),
         attrs: Vec::new(),
     }
@@ -174,20 +175,18 @@ fn invoice_to_wit(invoice: &Invoice, decimals: Decimals) -> wit::InvoiceView {
 
 /// The payments among the deposits of an address, oldest first. What came in another asset is no payment, and what left
 /// the chain is none any more.
-fn transfers_to_wit(deposits: &[Deposit], asset: &AssetId, decimals: Decimals) -> Vec<wit::Transfer> {
+fn transfers_to_wit(deposits: &[Deposit], asset: &AssetId, decimals: Decimals, tip: BlockNumber) -> Vec<wit::Transfer> {
     let counts =
         |deposit: &&Deposit| deposit.transfer.identity.asset == *asset && deposit.state != DepositState::Orphaned;
     let mut payments: Vec<_> = deposits.iter().filter(counts).collect();
     payments.sort_by_key(|deposit| (deposit.block.number, deposit.transfer.identity.tx, deposit.transfer.identity.nth));
     let skipped = payments.len().saturating_sub(TRANSFERS_MAX);
-    payments.into_iter().skip(skipped).map(|deposit| transfer_to_wit(deposit, decimals)).collect()
+    payments.into_iter().skip(skipped).map(|deposit| transfer_to_wit(deposit, decimals, tip)).collect()
 }
 
-fn transfer_to_wit(deposit: &Deposit, decimals: Decimals) -> wit::Transfer {
+fn transfer_to_wit(deposit: &Deposit, decimals: Decimals, tip: BlockNumber) -> wit::Transfer {
     let identity = &deposit.transfer.identity;
-    let is_final = deposit.state == DepositState::Final;
-    // The newest block is not known here. A final deposit has at least what it was made to wait for, a seen one its own.
-    let confirmations = if is_final { deposit.confirmations_required } else { 1 };
+    let confirmations = deposit.block.number.confirmations(tip);
     wit::Transfer {
         chain: identity.asset.chain.to_string(),
         tx: identity.tx.to_string(),
@@ -197,7 +196,7 @@ fn transfer_to_wit(deposit: &Deposit, decimals: Decimals) -> wit::Transfer {
         block: deposit.block.number.0,
         block_time: deposit.block.time.as_millis(),
         confirmations: u32::try_from(confirmations).unwrap_or(u32::MAX),
-        is_final,
+        is_final: deposit.state == DepositState::Final,
         attrs: Vec::new(),
     }
 }

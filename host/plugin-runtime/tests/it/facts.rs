@@ -52,6 +52,7 @@ pub(crate) fn review() -> PaymentReview {
         state: InvoiceState::Expired,
         flags: Flags::LATE,
         received: amount("12.5"),
+        received_late: amount("12.5"),
         awaits_ruling: true,
         ..Assessment::initial(&terms)
     };
@@ -73,6 +74,7 @@ pub(crate) fn review() -> PaymentReview {
         },
         deposits: vec![deposit(21, "2.5"), deposit(20, "10")],
         decimals: decimals(),
+        tip: BlockNumber(23),
         at: NOW,
         attempt: 4,
     }

@@ -1,7 +1,7 @@
 //! How drafts and payments look to a guest, and which of its answers are values.
 
 use xthonpay_domain::address::Address;
-use xthonpay_domain::block::{BlockNumber, BlockRef};
+use xthonpay_domain::block::BlockRef;
 use xthonpay_domain::hash::{BlockHash, TxHash};
 use xthonpay_domain::id::{ID_BYTES, MerchantId};
 use xthonpay_domain::time::Timestamp;
@@ -97,7 +97,7 @@ fn shows_payments_oldest_first_and_nothing_else() {
         deposit(10, 0, "bsc:USDT", DepositState::Final),
     ];
     let asset = "bsc:USDT".parse().expect("well formed");
-    let shown = transfers_to_wit(&deposits, &asset, places(0));
+    let shown = transfers_to_wit(&deposits, &asset, places(0), BlockNumber(12));
     let facts: Vec<_> =
         shown.iter().map(|transfer| (transfer.block, transfer.is_final, transfer.confirmations)).collect();
     assert_eq!(facts, [(10, true, 3), (10, true, 3), (12, false, 1)]);
@@ -110,7 +110,7 @@ fn shows_the_newest_of_very_many_payments() {
     let many = u64::try_from(TRANSFERS_MAX).expect("small") + 50;
     let deposits: Vec<_> = (0..many).map(|block| deposit(block, 0, "bsc:USDT", DepositState::Final)).collect();
     let asset = "bsc:USDT".parse().expect("well formed");
-    let shown = transfers_to_wit(&deposits, &asset, places(18));
+    let shown = transfers_to_wit(&deposits, &asset, places(18), BlockNumber(many));
     assert_eq!(shown.len(), TRANSFERS_MAX);
     assert_eq!((shown[0].block, shown[TRANSFERS_MAX - 1].block), (50, many - 1));
     let bytes: usize = shown.iter().map(transfer_bytes).sum();
