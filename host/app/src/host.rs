@@ -13,7 +13,7 @@ use std::time::Duration;
 use thiserror::Error;
 use tokio::net::{TcpListener, UnixListener};
 use tokio::task::JoinSet;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 use xthonpay_chain_evm::EvmChain;
@@ -32,6 +32,7 @@ use xthonpay_payments::scanning::status::SharedStatus;
 use xthonpay_payments::settlement::Settlement;
 use xthonpay_payments::wake::Wakeups;
 use xthonpay_plugin_runtime::PluginHost;
+use xthonpay_store_surreal::SurrealStore;
 
 use crate::admin::server::{self, AdminDoor};
 use crate::compose::{self, Deployment, StartError};
@@ -42,6 +43,8 @@ pub(crate) use status::plugin_line as plugin_report;
 
 /// How long the end may take: what the REST server grants its requests and some, within what service managers wait.
 const DRAIN_MAX: Duration = Duration::from_secs(20);
+/// How often the host looks whether its store needs a restart: it refuses everything by itself from that moment on.
+const STORE_WATCH: Duration = Duration::from_secs(1);
 /// How long the start waits for nodes to show whether they serve the configured chain. A node that is down does not hold up
 /// the start; the scanner asks it again.
 const SELF_CHECK_MAX: Duration = Duration::from_secs(5);
@@ -115,6 +118,7 @@ impl Host {
         workers.spawn(named("settlement", settlement.run(stop.clone())));
         workers.spawn(named("routing", routing.run(stop.clone())));
         workers.spawn(named("dispatch", dispatch.run(stop.clone())));
+        workers.spawn(named("store", until_restart_is_needed(Arc::clone(&deployment.store), stop.clone())));
         let (listener, router) = rest;
         let serving = xthonpay_http_api::serve(listener, router, ServerLimits::default(), stop.clone());
         workers.spawn(door("REST server", serving));
@@ -142,6 +146,16 @@ impl Host {
         let _ = std::fs::remove_file(listen_file);
         deployment.close().await;
         outcome
+    }
+}
+
+/// Ends when the store can be used no longer by this process. A supervisor's restart is what mends it.
+async fn until_restart_is_needed(store: Arc<SurrealStore>, stop: CancellationToken) {
+    while store.restart_reason().is_none() {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = sleep(STORE_WATCH) => {}
+        }
     }
 }
 

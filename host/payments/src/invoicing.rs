@@ -208,6 +208,9 @@ impl Invoicing {
         let Some(external_id) = &new.external_id else { return Ok(None) };
         let Some(invoice) = self.store.invoice_by_external_id(merchant, external_id).await? else { return Ok(None) };
         if has_terms(&invoice, new) {
+            // What is read here may be another call's changeset that is not on disk yet. A write behind it is on disk only
+            // when that one is, so the address is told only once it is durable.
+            self.store.probe().await?;
             Ok(Some(Created::Existing(invoice)))
         } else {
             Err(InvoicingError::ExternalIdConflict { invoice: invoice.id })

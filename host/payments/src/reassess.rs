@@ -9,6 +9,7 @@ use xthonpay_domain::event::{Event, EventKind};
 use xthonpay_domain::id::EventId;
 use xthonpay_domain::invoice::assessment::{Facts, PaymentFact, Ruling, assess};
 use xthonpay_domain::invoice::{Invoice, transition};
+use xthonpay_domain::text::ExternalId;
 use xthonpay_domain::time::Timestamp;
 
 use crate::port::store::{Changeset, Write};
@@ -78,9 +79,13 @@ pub fn invoice_event(
     at: Timestamp,
     decimals: &dyn DecimalsOf,
 ) -> Event {
-    let data = InvoiceEventData {
-        invoice: snapshot.clone(),
-        payment: deposit.map(|deposit| PaymentSnapshot::new(deposit, decimals)),
+    let data = match deposit {
+        None => InvoiceEventData::Invoice(snapshot),
+        Some(deposit) => InvoiceEventData::Payment {
+            invoice_id: invoice.id.as_str(),
+            external_id: invoice.external_id.as_ref().map(ExternalId::as_str),
+            payment: Box::new(PaymentSnapshot::new(deposit, decimals)),
+        },
     };
     Event {
         // Made from the position, so that no two writers can tell two different events at one position.

@@ -87,9 +87,11 @@ pub struct Settlement {
 }
 
 impl Settlement {
-    /// Works until `stop` is cancelled.
+    /// Works until `stop` is cancelled. What is under way then is dropped: it is decided anew after the next start, and a
+    /// changeset that was handed to the store is stored all the same.
     pub async fn run(self, stop: CancellationToken) {
-        tokio::join!(self.rule_until(&stop), self.expire_until(&stop));
+        let work = async { tokio::join!(self.rule_until(&stop), self.expire_until(&stop)) };
+        stop.run_until_cancelled(work).await;
     }
 
     async fn rule_until(&self, stop: &CancellationToken) {

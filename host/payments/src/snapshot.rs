@@ -179,15 +179,21 @@ impl PaymentSnapshot {
     }
 }
 
-/// The `data` of an invoice's event: the invoice, and for payment events the payment that caused it.
+/// The `data` of an event of an invoice.
 #[derive(Clone, Debug, Serialize)]
-pub struct InvoiceEventData {
-    /// The invoice at that moment.
-    #[serde(flatten)]
-    pub invoice: InvoiceSnapshot,
-    /// The payment that the event is about.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub payment: Option<PaymentSnapshot>,
+#[serde(untagged)]
+pub enum InvoiceEventData<'a> {
+    /// What happened to the invoice: the whole of it at that moment.
+    Invoice(&'a InvoiceSnapshot),
+    /// What happened to a single payment. Names its invoice and does not repeat it: anybody can send any number of payments.
+    Payment {
+        /// The invoice.
+        invoice_id: &'a str,
+        /// The merchant's own name of the order.
+        external_id: Option<&'a str>,
+        /// The payment.
+        payment: Box<PaymentSnapshot>,
+    },
 }
 
 /// The `data` of an event about a deposit without an invoice.

@@ -106,6 +106,11 @@ impl Connection {
         }
     }
 
+    /// Why nothing can be relied on any more, if that is so.
+    pub(crate) fn distrusted(&self) -> Option<&str> {
+        self.distrusted.get().map(String::as_str)
+    }
+
     /// Runs statements. Each has its own result, which the caller must look at: an answer does not mean that any succeeded.
     pub(crate) async fn ask(&self, text: &str, variables: Variables) -> Result<IndexedResults, AskError> {
         if let Some(reason) = self.distrusted.get() {

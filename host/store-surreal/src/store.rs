@@ -51,6 +51,13 @@ impl SurrealStore {
         Ok(Self { connection, writer, numbers: Mutex::new(()) })
     }
 
+    /// Why the process must be restarted, if it must: a commit could not be confirmed, so what is read from memory may differ
+    /// from what is on disk. Every read and write is refused from then on; after a restart the log says what is true.
+    #[must_use]
+    pub fn restart_reason(&self) -> Option<&str> {
+        self.connection.distrusted()
+    }
+
     /// Refuses new work, finishes what was handed in, and lets go of the files. Later calls fail with
     /// [`StoreError::Unavailable`]. Closing twice is harmless.
     pub async fn close(&self) {

@@ -22,6 +22,9 @@ pub(super) fn read(file: &Path) -> Result<(Shape, PathBuf), ConfigError> {
     let text = fs::read_to_string(file).map_err(unreadable)?;
     let absolute = std::path::absolute(file).map_err(unreadable)?;
     let folder = absolute.parent().map_or_else(|| PathBuf::from("/"), Path::to_owned);
+    if let Err(error) = toml::from_str::<toml::Table>(&text) {
+        return Err(ConfigError::Shape { path: file.to_owned(), reason: syntax(&error, &text) });
+    }
     let layers = Figment::from(Toml::string(DEFAULTS)).merge(Toml::string(&text)).merge(environment());
     match layers.extract::<Shape>() {
         Ok(shape) => Ok((shape, folder)),
@@ -58,6 +61,13 @@ fn sentence(errors: figment::Error) -> String {
         if key.is_empty() { what } else { format!("{key}: {what}") }
     });
     told.collect::<Vec<_>>().join("; ")
+}
+
+/// Where the text is no TOML and why, without the line itself: it may hold a secret.
+fn syntax(error: &toml::de::Error, text: &str) -> String {
+    let line = error.span().and_then(|span| text.get(..span.start)).map(|before| before.matches('\n').count());
+    let line = line.map_or_else(String::new, |line| format!("line {}: ", line.saturating_add(1)));
+    format!("{line}{}", error.message().replace('\n', " "))
 }
 
 /// The field with its tables; some paths end with the field already.

@@ -73,6 +73,7 @@ fn wrong_values_are_refused_with_their_key() {
         ("chain_id = 56", "chain_id = \"56\"", "chains.bsc.chain_id"),
         ("chain_id = 56", "chain_id = 0", "chains.bsc.chain_id"),
         ("chain_id = 56", "", "chains.bsc.chain_id"),
+        ("[vault]", "[chains.alt]\nchain_id = 56\nnodes = []\n[vault]", "is the same as chains.alt.chain_id"),
         ("chain_id = 56", "chain_id = 56\nfinality = \"safe\"", "chains.bsc.finality"),
         ("chain_id = 56", "chain_id = 56\nfinality = 0", "chains.bsc.finality"),
         ("chain_id = 56", "chain_id = 56\nmin_confirmations = 0", "chains.bsc.min_confirmations"),
@@ -116,8 +117,10 @@ fn everything_that_is_wrong_is_told_at_once() {
 fn a_missing_file_and_a_file_that_is_no_toml_are_told_apart() {
     let missing = Config::load(Path::new("no-such-folder/xthonpay.toml")).err().expect("there is no such file");
     assert!(matches!(missing, ConfigError::Unreadable { .. }));
-    let told = load("chains = [").err().expect("this is no TOML");
+    let told = load("[chains.bsc]\nnodes = [\"https://node.example/hunter2]\n").err().expect("this is no TOML");
     assert!(matches!(told, ConfigError::Shape { .. }));
+    let told = told.to_string();
+    assert!(told.contains("line 2") && !told.contains("hunter2"), "{told}");
 }
 
 #[test]

@@ -140,6 +140,14 @@ fn chains(shapes: BTreeMap<String, shape::Chain>, problems: &mut Problems) -> Ve
     if shapes.is_empty() {
         problems.add("chains", "configure at least one chain in a table [chains.NAME]");
     }
+    let mut tables: BTreeMap<u64, String> = BTreeMap::new();
+    for (name, shape) in &shapes {
+        if let Some(other) = tables.insert(shape.chain_id, name.clone()) {
+            // Its transfers would be credited once for each table.
+            let reason = format!("is the same as chains.{other}.chain_id; name all nodes of a chain in one table");
+            problems.add(format!("chains.{name}.chain_id"), reason);
+        }
+    }
     shapes.into_iter().filter_map(|(name, shape)| chain(&name, shape, problems)).collect()
 }
 

@@ -1,7 +1,7 @@
 //! Where the scan of a chain begins, the first time.
 //!
-//! At the newest final block, as long as nobody can have paid before it. Invoices that were made while no node answered can
-//! have been paid already: then the scan begins before the oldest of them. Only decides; the scanner stores the decision.
+//! At the newest final block, as long as nobody can have paid before it. Invoices and merchants that were made while no node
+//! answered can have been paid already: then the scan begins before the oldest of them. Only decides; the scanner stores the decision.
 
 use core::time::Duration;
 
@@ -10,8 +10,9 @@ use xthonpay_domain::invoice::{EXPIRES_IN_MAX, Invoice};
 use xthonpay_domain::text::ChainName;
 use xthonpay_domain::time::Timestamp;
 
+use crate::catalog::Catalog;
 use crate::port::chain::{ChainError, ChainSource};
-use crate::port::store::{READ_LIMIT_MAX, Store};
+use crate::port::store::{READ_LIMIT_MAX, Store, StoreError};
 use crate::scanning::changes::ScanError;
 
 /// How far the host's clock, which dates invoices, may be ahead of the chain's. A clock that is off by more refuses every
@@ -23,13 +24,15 @@ pub(super) async fn first_block(
     source: &dyn ChainSource,
     store: &dyn Store,
     chain: &ChainName,
+    catalog: &Catalog,
 ) -> Result<BlockRef, ScanError> {
     // Asked first: what is paid to an invoice that is made after this answer lies in a later block.
     let finalized = source.finalized().await?;
     let end_of_time = Timestamp::from_millis(u64::MAX);
     // Before the first scan no invoice of the chain has left `pending`, so these are all, or the first to expire.
     let waiting = store.invoices_past_expiry(chain, end_of_time, READ_LIMIT_MAX).await?;
-    match oldest(&waiting) {
+    let payable = [oldest(&waiting), oldest_merchant(store, catalog).await?];
+    match payable.into_iter().flatten().min() {
         Some(made_at) => newest_before(source, finalized, earlier(made_at, CLOCK_MARGIN)).await,
         None => Ok(finalized),
     }
@@ -42,6 +45,25 @@ fn oldest(waiting: &[Invoice]) -> Option<Timestamp> {
     }
     // There are more than were read. All of those expire later than the first, and none lives longer than the longest expiry.
     waiting.first().map(|first| earlier(first.terms.expires_at, EXPIRES_IN_MAX))
+}
+
+/// When the oldest merchant was made, whose own address can have been paid since; `None` once any chain has been scanned: a
+/// chain that is added to a running deployment was offered to nobody before.
+///
+/// One page of addresses is looked at. Nobody makes a thousand merchants before the first block is scanned.
+async fn oldest_merchant(store: &dyn Store, catalog: &Catalog) -> Result<Option<Timestamp>, StoreError> {
+    for chain in catalog.chains() {
+        if store.cursor(chain).await?.is_some() {
+            return Ok(None);
+        }
+    }
+    let addresses = store.addresses(None, READ_LIMIT_MAX).await?;
+    let mut oldest = None;
+    for own in addresses.iter().filter(|own| own.invoice.is_none()) {
+        let made_at = store.merchant(&own.merchant).await?.map(|merchant| merchant.created_at);
+        oldest = [oldest, made_at].into_iter().flatten().min();
+    }
+    Ok(oldest)
 }
 
 fn earlier(time: Timestamp, by: Duration) -> Timestamp {

@@ -282,6 +282,14 @@ impl Books {
             let of_invoice = touched.deposits.values().filter(|deposit| deposit.invoice.as_ref() == Some(id));
             let deposits = replace(&stored, of_invoice.cloned());
             let at = self.clock.now();
+            // An address is the same on every chain: what arrives here can belong to an invoice of another one, whose expiry
+            // follows the time of that one.
+            let asset_chain = &invoice.terms.asset.chain;
+            let finalized_time = if *asset_chain == self.chain {
+                finalized_time
+            } else {
+                self.store.cursor(asset_chain).await?.map_or(Timestamp::EPOCH, |cursor| cursor.finalized.time)
+            };
             let facts = NewFacts { deposits: &deposits, payment_events, ruling: None, finalized_time, at };
             if let Some((next, events)) = reassess(&invoice, facts, self.catalog.as_ref())? {
                 record(changes, next, events);

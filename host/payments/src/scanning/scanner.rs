@@ -140,7 +140,7 @@ impl Scanner {
             let seen = self.books.store.seen_deposits(chain).await?;
             return Ok(Position { cursor, seen });
         }
-        let start = first_block(self.source.as_ref(), self.books.store.as_ref(), chain).await?;
+        let start = first_block(self.source.as_ref(), self.books.store.as_ref(), chain, &self.books.catalog).await?;
         let cursor = Cursor { chain: chain.clone(), tip: start, finalized: start, revision: 1 };
         let changes = Changeset::new()
             .with(Write::PutBlock { chain: chain.clone(), block: start })

@@ -60,6 +60,21 @@ async fn begins_before_the_oldest_invoice_that_was_made_while_no_node_answered()
     }
 }
 
+/// A merchant can be made, and its own address paid, before the host has ever seen a block.
+#[tokio::test]
+async fn begins_before_the_oldest_merchant_whose_address_can_have_been_paid() {
+    let mut world = World::new(1);
+    world.chain.mine_empty(100);
+    world.clock.set(world.chain.tip().time);
+    let caller = world.principal(xthonpay_domain::access::SignatureScheme::Request).await;
+    let own = world.store.deposit_address(caller.merchant()).await.expect("answers").expect("has one");
+    world.pass(Duration::from_secs(60));
+    world.pay(&[(own.address, 70)]);
+    world.chain.mine_empty(20);
+    world.finalise().await;
+    assert_eq!(world.available(caller.merchant()).await, Amount::from_units(70));
+}
+
 #[tokio::test]
 async fn waits_for_as_many_confirmations_as_the_terms_ask_for() {
     let (mut world, caller) = World::started().await;
