@@ -14,7 +14,8 @@ use thiserror::Error;
 pub const BPS_IN_WHOLE: u32 = 10_000;
 
 /// The longest decimal string that is looked at: 78 integer digits (2^256 has 78), a point, and 77 fractional digits.
-const DECIMAL_TEXT_LEN_MAX: usize = 78 + 1 + Decimals::MAX as usize;
+const DECIMAL_TEXT_LEN_MAX: usize = 78 + 1 + 77;
+const _: () = assert!(Decimals::MAX == 77, "the longest text follows from the most decimals");
 
 /// A non-negative amount in base units (wei for BNB), from 0 to 2^256 - 1.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]

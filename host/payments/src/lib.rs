@@ -3,6 +3,9 @@
 //! Knows the domain only: no HTTP status, no query language, no RPC, no wasm type. What the world must provide stands in
 //! [`port`] as traits; adapters implement them and `xthonpay-app` joins the two.
 
+// Where money is computed, nothing wraps, narrows or is looked up by an index that may not be there.
+#![cfg_attr(not(test), warn(clippy::as_conversions, clippy::arithmetic_side_effects, clippy::indexing_slicing))]
+
 pub mod access;
 pub mod balances;
 pub mod catalog;
