@@ -84,7 +84,7 @@ impl FromStr for EventKind {
     type Err = UnknownWord;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let unknown = UnknownWord { what: "event", expected: "the event kinds of the API reference" };
+        let unknown = UnknownWord { what: "event", expected: "the kinds of events, such as invoice.paid" };
         Self::ALL.into_iter().find(|kind| kind.name() == text).ok_or(unknown)
     }
 }
@@ -104,7 +104,7 @@ pub struct Event {
     pub invoice: Option<InvoiceId>,
     /// The deposit concerned, if any.
     pub deposit: Option<DepositId>,
-    /// Position among the events of its invoice, from 1 and without gaps; 0 for events without an invoice.
+    /// Position among the events of its invoice, from 1 and without gaps; 0 for events of a deposit.
     pub sequence: u64,
     /// The snapshot as a JSON object, the `data` of webhooks.
     pub data_json: String,

@@ -34,7 +34,7 @@ impl Default for EgressConfig {
             allow_http: false,
             // The port of https and the usual second one. Every further port would let a merchant knock at other services.
             ports: BTreeSet::from([443, 8443]),
-            // What receivers are told in the API reference; the same figure as other senders of webhooks use.
+            // Receivers shall answer first and work afterwards. The same figure as other senders of webhooks use.
             total_timeout: Duration::from_secs(15),
             // Three transmissions of a lost SYN; a receiver that needs longer is down.
             connect_timeout: Duration::from_secs(5),

@@ -16,7 +16,7 @@ impl Detail {
 }
 
 impl HookError {
-    /// The input makes no sense to this plugin; the host does not repeat the call.
+    /// The input makes no sense to this plugin. Asking again does not help.
     pub fn bad_input(code: impl Into<String>, message: impl Into<String>) -> Self {
         Self::BadInput(Detail::new(code, message))
     }
@@ -26,7 +26,7 @@ impl HookError {
         Self::RetryLater(Detail::new(code, message))
     }
 
-    /// Any other reason; the host does not repeat the call.
+    /// Any other reason. The host treats it as `bad-input`.
     pub fn other(code: impl Into<String>, message: impl Into<String>) -> Self {
         Self::Other(Detail::new(code, message))
     }

@@ -3,8 +3,8 @@
 //! # In this crate
 //!
 //! Traits with a default for every method ([`InvoiceRules`], [`WebhookFormat`]), the macro [`register!`], exact
-//! amounts ([`Decimal`], [`Money`]), the capabilities ([`config`], [`log`], [`clock`] and more) and a bench for native
-//! tests (`testbench`). It depends on `wit/` alone: it knows nothing of the host's code, holds no secret, and starts
+//! amounts ([`Decimal`], [`Money`]), the capabilities ([`config`], [`log`], [`clock`]) and a bench for native tests
+//! (`testbench`). It depends on `wit/` alone: it knows nothing of the host's code, holds no secret, and starts
 //! nothing by itself.
 
 pub mod clock;
@@ -34,6 +34,6 @@ pub use money::Money;
 pub use plugin::{About, Attrs, Call, ConfigProblem, Millis, attr};
 pub use webhook_format::{Event, Message, WebhookFormat};
 
-/// Capabilities as the contract has them. They work in a component; in a native test a call ends the test, because
-/// the bench does not answer them.
+/// Capabilities as the contract has them. This version of the host serves none of them: a component that calls one does
+/// not load. In a native test a call ends the test, because the bench does not answer them.
 pub use raw::base::xthonpay::host::{chain, http, rates, signing, storage};

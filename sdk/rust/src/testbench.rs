@@ -1,5 +1,6 @@
 //! A bench to call hooks on in ordinary `#[test]`s, with no host and no wasm: it answers settings and the clock, and
-//! keeps what was logged. It enforces no limits and no grants; `xthonpay plugin test` does, on the built component.
+//! keeps what was logged. It enforces no limits and no grants: the host does, on the built component, and
+//! `xthonpay check --offline` tells whether it would load it.
 //!
 //! ```
 //! use xthonpay_sdk::testbench::{Bench, draft};

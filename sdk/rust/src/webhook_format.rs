@@ -26,7 +26,7 @@ pub trait WebhookFormat {
         Ok(())
     }
 
-    /// Shapes an event for the endpoint with the id `target`; none skips the delivery for good. By default the body
+    /// Shapes an event for the endpoint with the id `target`, which is `callback` for an invoice's own URL; none skips the delivery for good. By default the body
     /// is the event's data as it is.
     ///
     /// # Errors

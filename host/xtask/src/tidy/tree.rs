@@ -61,7 +61,7 @@ impl File {
 
     /// The number of the first line from which on the file is a test: 1 for files of tests.
     ///
-    /// `#[cfg(test)] mod tests` stands at the end of a file, as the style guide has it.
+    /// `#[cfg(test)] mod tests` stands at the end of a file.
     pub(super) fn tests_from(&self) -> usize {
         let of_tests = self.path.starts_with("tests/")
             || self.path.contains("/tests/")

@@ -98,7 +98,7 @@ mod tests {
 
     #[test]
     fn paths_of_one_machine_are_found_outside_of_tests() {
-        let text = "see `/work/main`\n";
+        let text = "see `/home/someone/checkout`\n";
         assert_eq!(found("README.md", text).len(), 1);
         assert_eq!(found("host/a/src/lib.rs", "let path = \"/tmp/x\";\n").len(), 1);
         assert_eq!(found("host/a/tests/it.rs", text), [""; 0]);
@@ -107,7 +107,7 @@ mod tests {
 
     #[test]
     fn parts_of_longer_paths_are_no_machine_paths() {
-        for text in ["https://example.com/work/list", "target/tmp/x", "$HOME/root/", "/rootless/"] {
+        for text in ["https://example.com/home/list", "target/tmp/x", "$HOME/root/", "/rootless/"] {
             assert_eq!(found("README.md", text), [""; 0], "{text}");
         }
     }
