@@ -26,8 +26,8 @@ pub trait WebhookFormat {
         Ok(())
     }
 
-    /// Shapes an event for the endpoint with the id `target`, which is `callback` for an invoice's own URL; none skips the delivery for good. By default the body
-    /// is the event's data as it is.
+    /// Shapes an event for the endpoint with the id `target`, which is `callback` for an invoice's own URL; none skips the
+    /// delivery for good. By default the body is the event's data as it is.
     ///
     /// # Errors
     /// When there is no answer; the host then sends its own format.
