@@ -85,7 +85,7 @@ async fn refuses_files_that_are_no_components() {
 async fn refuses_paths_that_are_no_files() {
     let bench = Bench::rules(&Guest::rules(), "");
     fs::remove_file(bench.path("subject.wasm")).expect("removes");
-    assert_words(&bench.refusal().await, &["cannot be read", "Correct plugins.subject.file"]);
+    assert_words(&bench.refusal().await, &["subject.wasm is missing", "correct plugins.subject.file"]);
     fs::create_dir(bench.path("subject.wasm")).expect("makes a folder");
     assert_words(&bench.refusal().await, &["is not a file", "Correct plugins.subject.file"]);
 }
