@@ -173,9 +173,8 @@ impl Invoicing {
         if let Some(url) = &new.callback_url {
             self.transport.check(url).map_err(InvoicingError::CallbackUrl)?;
         }
-        let invoice = self.draw_up(merchant, &new).await?;
-        let (address, index) = invoice.1;
-        let invoice = invoice.0;
+        let (invoice, index) = self.draw_up(merchant, &new).await?;
+        let address = invoice.address;
         let own = OwnAddress { address, merchant: merchant.clone(), invoice: Some(invoice.id.clone()), index };
         let snapshot = InvoiceSnapshot::new(&invoice, &[], self.catalog.as_ref());
         let created = invoice_event(
@@ -217,11 +216,8 @@ impl Invoicing {
         }
     }
 
-    async fn draw_up(
-        &self,
-        merchant: &MerchantId,
-        new: &NewInvoice,
-    ) -> Result<(Invoice, (xthonpay_domain::address::Address, u32)), InvoicingError> {
+    /// The invoice as it will be stored, and the index of its address.
+    async fn draw_up(&self, merchant: &MerchantId, new: &NewInvoice) -> Result<(Invoice, u32), InvoicingError> {
         let now = self.clock.now();
         let draft = Draft {
             merchant: merchant.clone(),
@@ -257,7 +253,7 @@ impl Invoicing {
             events: 1,
             revision: 1,
         };
-        Ok((invoice, (address, index)))
+        Ok((invoice, index))
     }
 
     /// Which of the expectations did not hold.

@@ -1,9 +1,8 @@
 //! The administrative commands: asked of the running host, or carried out here when none runs.
 
-use std::path::Path;
-
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use xthonpay_payments::merchants::Merchants;
 
 use super::arguments::{Asked, CreateKeyArguments, CreateMerchantArguments};
 use super::{CliError, output};
@@ -11,7 +10,7 @@ use crate::admin::client::{AdminClient, AdminClientError};
 use crate::admin::protocol::{
     self, ChainReport, CreateKey, CreateMerchant, KeyCreated, MerchantCreated, PluginLine, Status,
 };
-use crate::admin::service;
+use crate::admin::service::{self, AdminError};
 use crate::compose::Deployment;
 use crate::config::Config;
 
@@ -19,15 +18,7 @@ use crate::config::Config;
 pub(super) async fn create_merchant(asked: CreateMerchantArguments) -> Result<(), CliError> {
     let config = Config::load(&asked.asked.deployment.config)?;
     let body = CreateMerchant { name: asked.name };
-    let made: MerchantCreated = match ask(&config.admin_socket(), protocol::MERCHANTS, &body).await? {
-        Some(made) => made,
-        None => {
-            let deployment = Deployment::open(&config).await?;
-            let made = service::create_merchant(&deployment.merchants(), body).await;
-            deployment.close().await;
-            made?
-        }
-    };
+    let made: MerchantCreated = ask_or_do(&config, protocol::MERCHANTS, body, service::create_merchant).await?;
     if asked.asked.json {
         return output::json(&made);
     }
@@ -49,15 +40,7 @@ pub(super) async fn create_key(asked: CreateKeyArguments) -> Result<(), CliError
         signature: asked.signature,
         ip: asked.ip,
     };
-    let made: KeyCreated = match ask(&config.admin_socket(), protocol::KEYS, &body).await? {
-        Some(made) => made,
-        None => {
-            let deployment = Deployment::open(&config).await?;
-            let made = service::create_key(&deployment.merchants(), body).await;
-            deployment.close().await;
-            made?
-        }
-    };
+    let made: KeyCreated = ask_or_do(&config, protocol::KEYS, body, service::create_key).await?;
     if asked.asked.json {
         return output::json(&made);
     }
@@ -71,11 +54,21 @@ pub(super) async fn create_key(asked: CreateKeyArguments) -> Result<(), CliError
     ])
 }
 
-/// The running host's answer, or `None` when no host runs.
-async fn ask<T: DeserializeOwned>(socket: &Path, path: &str, body: &impl Serialize) -> Result<Option<T>, CliError> {
-    match AdminClient::connect(socket).await {
-        Ok(client) => Ok(Some(client.post(path, body).await?)),
-        Err(AdminClientError::NoHost { .. }) => Ok(None),
+/// The running host's answer; when no host runs, the deployment is opened and the command carried out here.
+async fn ask_or_do<B: Serialize, T: DeserializeOwned>(
+    config: &Config,
+    path: &str,
+    body: B,
+    here: impl AsyncFnOnce(&Merchants, B) -> Result<T, AdminError>,
+) -> Result<T, CliError> {
+    match AdminClient::connect(&config.admin_socket()).await {
+        Ok(client) => Ok(client.post(path, &body).await?),
+        Err(AdminClientError::NoHost { .. }) => {
+            let deployment = Deployment::open(config).await?;
+            let made = here(&deployment.merchants(), body).await;
+            deployment.close().await;
+            Ok(made?)
+        }
         Err(error) => Err(error.into()),
     }
 }
