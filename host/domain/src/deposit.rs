@@ -107,7 +107,7 @@ mod tests {
     use crate::hash::{BlockHash, TxHash};
     use crate::id::ID_BYTES;
     use crate::time::Timestamp;
-    use crate::transfer::TransferIdentity;
+    use crate::transfer::{Origin, TransferIdentity};
 
     fn block(number: u8, branch: u8) -> BlockRef {
         BlockRef {
@@ -122,11 +122,10 @@ mod tests {
         Transfer {
             identity: TransferIdentity {
                 asset: "bsc:USDT".parse().expect("well formed"),
-                tx: TxHash::new([7; 32]),
                 to: Address::new([9; 20]),
-                nth: 0,
+                origin: Origin::Transaction { tx: TxHash::new([7; 32]), nth: 0 },
             },
-            from: Address::new([1; 20]),
+            from: Some(Address::new([1; 20])),
             amount: Amount::from_units(units),
         }
     }
@@ -180,7 +179,13 @@ mod tests {
         let b = Deposit::seen(transfer(5), block(11, 1), MerchantId::from_random([0; ID_BYTES]), None, 1);
         assert_eq!(a.id, b.id);
         let mut second = transfer(5);
-        second.identity.nth = 1;
+        second.identity.origin = Origin::Transaction { tx: TxHash::new([7; 32]), nth: 1 };
         assert_ne!(second.identity.deposit_id(), a.id);
+        let balance = |number| TransferIdentity {
+            origin: Origin::Balance { block: BlockNumber(number) },
+            ..second.identity.clone()
+        };
+        assert_eq!(balance(7).deposit_id(), balance(7).deposit_id());
+        assert_ne!(balance(7).deposit_id(), balance(8).deposit_id());
     }
 }

@@ -141,7 +141,13 @@ impl Posting {
                 return Err(PostingError::Unbalanced { asset: line.asset.clone() });
             }
         }
-        Ok(Self { id: PostingId::from_fact(&[kind.name(), cause]), kind, cause: cause.to_owned(), at, lines })
+        Ok(Self { id: Self::id_of(kind, cause), kind, cause: cause.to_owned(), at, lines })
+    }
+
+    /// The id that a posting of this kind and cause has.
+    #[must_use]
+    pub fn id_of(kind: PostingKind, cause: &str) -> PostingId {
+        PostingId::from_fact(&[kind.name(), cause])
     }
 
     /// The posting that credits a final deposit to its merchant.

@@ -80,10 +80,10 @@ pub struct PaymentSnapshot {
     pub chain: String,
     /// The amount.
     pub amount: String,
-    /// The transaction.
-    pub tx_hash: String,
-    /// The sender on the chain; for payments from exchanges not an address that can take a refund.
-    pub from_address: String,
+    /// The transaction; `null` for coins that a contract passed on, which only the balance of the address shows.
+    pub tx_hash: Option<String>,
+    /// The sender on the chain, where one is known; for payments from exchanges not an address that can take a refund.
+    pub from_address: Option<String>,
     /// The receiving address.
     pub to_address: String,
     /// The height of its block.
@@ -169,8 +169,8 @@ impl PaymentSnapshot {
             amount: decimals
                 .decimals(&identity.asset)
                 .map_or_else(|| amount.to_string(), |places| amount.to_decimal(places)),
-            tx_hash: identity.tx.to_string(),
-            from_address: deposit.transfer.from.to_string(),
+            tx_hash: identity.origin.tx().map(|tx| tx.to_string()),
+            from_address: deposit.transfer.from.map(|from| from.to_string()),
             to_address: identity.to.to_string(),
             block_number: deposit.block.number.0,
             block_hash: deposit.block.hash.to_string(),

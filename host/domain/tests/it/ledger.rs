@@ -11,7 +11,7 @@ use xthonpay_domain::hash::{BlockHash, TxHash};
 use xthonpay_domain::id::{ID_BYTES, MerchantId};
 use xthonpay_domain::ledger::{Account, Balance, Line, Posting, PostingError, PostingKind, Side};
 use xthonpay_domain::time::Timestamp;
-use xthonpay_domain::transfer::{Transfer, TransferIdentity};
+use xthonpay_domain::transfer::{Origin, Transfer, TransferIdentity};
 
 use crate::amounts::any_amount;
 use crate::seeded::holds;
@@ -26,14 +26,15 @@ fn any_asset() -> impl Strategy<Value = AssetId> {
 
 fn any_deposit() -> impl Strategy<Value = Deposit> {
     (any_amount(), any_asset(), any::<[u8; 32]>(), 0_u8..3).prop_map(|(amount, asset, tx, owner)| {
-        let identity = TransferIdentity { asset, tx: TxHash::new(tx), to: Address::new([9; 20]), nth: 0 };
+        let origin = Origin::Transaction { tx: TxHash::new(tx), nth: 0 };
+        let identity = TransferIdentity { asset, to: Address::new([9; 20]), origin };
         let block = BlockRef {
             number: BlockNumber(7),
             hash: BlockHash::new([7; 32]),
             parent: BlockHash::new([6; 32]),
             time: Timestamp::EPOCH,
         };
-        let transfer = Transfer { identity, from: Address::new([1; 20]), amount };
+        let transfer = Transfer { identity, from: Some(Address::new([1; 20])), amount };
         Deposit::seen(transfer, block, merchant(owner), None, 1)
     })
 }

@@ -13,7 +13,7 @@ use xthonpay_domain::asset::AssetId;
 use xthonpay_domain::block::{BlockNumber, BlockRef};
 use xthonpay_domain::deposit::Deposit;
 use xthonpay_domain::event::Event;
-use xthonpay_domain::id::{DeliveryId, DepositId, EventId, InvoiceId, MerchantId};
+use xthonpay_domain::id::{DeliveryId, DepositId, EventId, InvoiceId, MerchantId, PostingId};
 use xthonpay_domain::invoice::Invoice;
 use xthonpay_domain::invoice::assessment::InvoiceState;
 use xthonpay_domain::invoice::url_text::CallbackUrl;
@@ -86,8 +86,19 @@ pub struct Cursor {
     pub tip: BlockRef,
     /// The newest processed block that is final.
     pub finalized: BlockRef,
+    /// Set while nothing may be credited or withdrawn on the chain, until an operator resumes it.
+    pub frozen: Option<Freeze>,
     /// Grows by one with every change.
     pub revision: u64,
+}
+
+/// Why a chain is frozen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Freeze {
+    /// What was found, in one sentence for the operator.
+    pub reason: String,
+    /// When it was found, by the host's clock.
+    pub at: Timestamp,
 }
 
 /// Where a delivery stands.
@@ -334,6 +345,18 @@ pub trait Store: Send + Sync {
     /// [`StoreError`].
     async fn take_numbers(&self, counter: &Counter, count: u32) -> Result<u32, StoreError>;
 
+    /// The next number that [`Store::take_numbers`] would give.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    async fn next_number(&self, counter: &Counter) -> Result<u32, StoreError>;
+
+    /// Merchants in ascending order of the id, from the one after `after`.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    async fn merchants(&self, after: Option<&MerchantId>, limit: usize) -> Result<Vec<Merchant>, StoreError>;
+
     /// A merchant by id.
     ///
     /// # Errors
@@ -373,7 +396,9 @@ pub trait Store: Send + Sync {
         limit: usize,
     ) -> Result<Vec<Invoice>, StoreError>;
 
-    /// Invoices in assets of `chain` that still await their expiry and whose `expires_at` is before `time`, oldest first.
+    /// Invoices in assets of `chain` that still await their expiry and whose `expires_at` is before `time`, oldest first (by
+    /// `expires_at`, then id, both ascending), from the one after `after`, which is the `expires_at` and id of the last one of
+    /// the page before.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -381,6 +406,7 @@ pub trait Store: Send + Sync {
         &self,
         chain: &ChainName,
         time: Timestamp,
+        after: Option<&(Timestamp, InvoiceId)>,
         limit: usize,
     ) -> Result<Vec<Invoice>, StoreError>;
 
@@ -412,6 +438,48 @@ pub trait Store: Send + Sync {
     /// [`StoreError`].
     async fn seen_deposits(&self, chain: &ChainName) -> Result<Vec<Deposit>, StoreError>;
 
+    /// Deposits in ascending order of the id, from the one after `after`.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    async fn deposits(&self, after: Option<&DepositId>, limit: usize) -> Result<Vec<Deposit>, StoreError>;
+
+    /// Deposits that a posting has set aside ([`PostingKind::DepositSuspended`](xthonpay_domain::ledger::PostingKind::DepositSuspended)), in ascending order of the id, from the one
+    /// after `after`.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    async fn suspended_deposits(&self, after: Option<&DepositId>, limit: usize) -> Result<Vec<Deposit>, StoreError>;
+
+    /// A posting by id.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    async fn posting(&self, id: &PostingId) -> Result<Option<Posting>, StoreError>;
+
+    /// Postings in ascending order of the id, from the one after `after`.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    async fn postings(&self, after: Option<&PostingId>, limit: usize) -> Result<Vec<Posting>, StoreError>;
+
+    /// Balances that were ever set, in ascending order of the merchant and, for each, in one fixed order of the assets, from the
+    /// one after `after`.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    async fn balances(
+        &self,
+        after: Option<&(MerchantId, AssetId)>,
+        limit: usize,
+    ) -> Result<Vec<(MerchantId, AssetId, Balance)>, StoreError>;
+
+    /// An event by id, routed or not.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    async fn event(&self, id: &EventId) -> Result<Option<Event>, StoreError>;
+
     /// A merchant's balance in an asset with its revision; zero with revision 0 when there is none yet.
     ///
     /// # Errors
@@ -423,6 +491,12 @@ pub trait Store: Send + Sync {
     /// # Errors
     /// [`StoreError`].
     async fn addresses(&self, after: Option<Address>, limit: usize) -> Result<Vec<OwnAddress>, StoreError>;
+
+    /// The same addresses without what they are for: cheaper where there are many and only membership counts.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    async fn address_list(&self, after: Option<Address>, limit: usize) -> Result<Vec<Address>, StoreError>;
 
     /// What an address of ours is for.
     ///
