@@ -48,10 +48,6 @@ pub(crate) enum Contradiction {
 
 impl Contradiction {
     /// Always `true`: a node that lags now may agree with itself later.
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "callers map to the port's error, which answers the same question")
-    )]
     pub(crate) fn is_transient(self) -> bool {
         true
     }
@@ -97,7 +93,8 @@ fn place(
     })
 }
 
-fn transactions_belong(block: &Block, place: &BlockRef) -> Result<(), Contradiction> {
+/// Whether the transactions are those of this block, each once.
+pub(crate) fn transactions_belong(block: &Block, place: &BlockRef) -> Result<(), Contradiction> {
     let mut seen = HashSet::with_capacity(block.transactions.len());
     for (position, tx) in block.transactions.iter().enumerate() {
         let foreign = |member| Err(Contradiction::ForeignTransaction { position, member });

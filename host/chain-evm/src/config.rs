@@ -8,6 +8,8 @@ use core::time::Duration;
 use thiserror::Error;
 use url::Url;
 use xthonpay_domain::asset::{Asset, AssetId, AssetKind};
+use xthonpay_domain::block::BlockNumber;
+use xthonpay_domain::hash::BlockHash;
 use xthonpay_domain::text::ChainName;
 
 /// One EVM chain of a deployment.
@@ -23,8 +25,39 @@ pub struct EvmChainConfig {
     pub assets: Vec<Asset>,
     /// When a block counts as irreversible.
     pub finality: Finality,
+    /// How many nodes must agree on a block before it counts as final: from 1 to their number.
+    pub quorum: usize,
+    /// How many blocks below the head a block is final when the nodes' tag stands still; `None` for never. Only with
+    /// [`Finality::Tag`].
+    pub fallback_depth: Option<u64>,
+    /// How long runs of blocks are read.
+    pub catch_up: CatchUp,
+    /// A block that every node must have.
+    pub checkpoint: Option<Checkpoint>,
+    /// WebSocket addresses that announce new blocks, in the order of `nodes`; at most as many. They may carry credentials.
+    pub websockets: Vec<Url>,
     /// How long one question to one node may take, from connecting to the last byte of the answer; above zero.
     pub request_timeout: Duration,
+}
+
+/// A block that tells the configured chain from its forks and from test networks with the same chain id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Checkpoint {
+    /// Its height.
+    pub number: BlockNumber,
+    /// Its hash.
+    pub hash: BlockHash,
+}
+
+/// How long runs of blocks are read, after the host was down or when old blocks are looked at again.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum CatchUp {
+    /// Whole blocks, verified like new ones. Costs two questions and some 300 KB for a full block.
+    #[default]
+    Blocks,
+    /// The logs of the configured tokens alone, as one node filters them; where the quorum is two or more, a second node must
+    /// answer the same. Costs a hundredth. Not for a chain with a native asset, whose movements leave no logs.
+    Logs,
 }
 
 /// When a block counts as irreversible.
@@ -53,9 +86,53 @@ pub enum EvmChainError {
         /// Which entry, from 1.
         position: usize,
     },
+    /// More agreement than there are nodes, or none.
+    #[error("chains.{chain}.quorum is {quorum}: write a number from 1 to {nodes}, the number of nodes")]
+    Quorum {
+        /// The chain.
+        chain: ChainName,
+        /// As configured.
+        quorum: usize,
+        /// How many nodes there are.
+        nodes: usize,
+    },
+    /// A depth for when the tag stands still, without a tag, or one that would beat it always.
+    #[error("chains.{chain}.fallback_depth: write at least 1, and only where finality is \"finalized\"")]
+    FallbackDepth {
+        /// The chain.
+        chain: ChainName,
+    },
+    /// More WebSocket addresses than nodes.
+    #[error(
+        "chains.{chain}.websockets has {websockets} entries for {nodes} nodes: name at most one for each, in their order"
+    )]
+    TooManyWebsockets {
+        /// The chain.
+        chain: ChainName,
+        /// How many there are.
+        websockets: usize,
+        /// How many nodes there are.
+        nodes: usize,
+    },
+    /// An address that is no WebSocket.
+    #[error("chains.{chain}.websockets: entry {position} must start with ws:// or wss://")]
+    NotWebsocket {
+        /// The chain.
+        chain: ChainName,
+        /// Which entry, from 1.
+        position: usize,
+    },
     /// A time limit of zero would fail every question.
     #[error("chains.{chain}: the request time limit must be above zero")]
     NoTime {
+        /// The chain.
+        chain: ChainName,
+    },
+    /// Movements of coins are not in the logs, and without tokens there are no logs to look for.
+    #[error(
+        "chains.{chain}.catch_up = \"logs\" finds tokens alone: write \"blocks\", or remove the native asset and name a token"
+    )]
+    CatchUpByLogs {
         /// The chain.
         chain: ChainName,
     },
@@ -87,7 +164,12 @@ impl EvmChainError {
         match self {
             Self::NoNodes { .. }
             | Self::NotHttp { .. }
+            | Self::Quorum { .. }
+            | Self::FallbackDepth { .. }
+            | Self::TooManyWebsockets { .. }
+            | Self::NotWebsocket { .. }
             | Self::NoTime { .. }
+            | Self::CatchUpByLogs { .. }
             | Self::ForeignAsset { .. }
             | Self::SameAsset { .. }
             | Self::HttpClient(_) => false,
@@ -104,8 +186,31 @@ impl EvmChainConfig {
         if let Some(index) = self.nodes.iter().position(|url| !matches!(url.scheme(), "http" | "https")) {
             return Err(EvmChainError::NotHttp { chain: chain(), position: index.saturating_add(1) });
         }
+        let nodes = self.nodes.len();
+        if !(1..=nodes).contains(&self.quorum) {
+            return Err(EvmChainError::Quorum { chain: chain(), quorum: self.quorum, nodes });
+        }
+        if self.fallback_depth == Some(0) || (self.fallback_depth.is_some() && self.finality != Finality::Tag) {
+            return Err(EvmChainError::FallbackDepth { chain: chain() });
+        }
+        if self.websockets.len() > nodes {
+            return Err(EvmChainError::TooManyWebsockets { chain: chain(), websockets: self.websockets.len(), nodes });
+        }
+        if let Some(index) = self.websockets.iter().position(|url| !matches!(url.scheme(), "ws" | "wss")) {
+            return Err(EvmChainError::NotWebsocket { chain: chain(), position: index.saturating_add(1) });
+        }
         if self.request_timeout.is_zero() {
             return Err(EvmChainError::NoTime { chain: chain() });
+        }
+        self.validate_assets()
+    }
+
+    /// Everything about assets.
+    fn validate_assets(&self) -> Result<(), EvmChainError> {
+        let chain = || self.name.clone();
+        let is_native = |asset: &Asset| asset.kind == AssetKind::Native;
+        if self.catch_up == CatchUp::Logs && (self.assets.iter().any(is_native) || self.tokens().next().is_none()) {
+            return Err(EvmChainError::CatchUpByLogs { chain: chain() });
         }
         let mut earlier: Vec<&Asset> = Vec::with_capacity(self.assets.len());
         for asset in &self.assets {
@@ -120,6 +225,13 @@ impl EvmChainConfig {
         Ok(())
     }
 
+    /// The quorum for so many nodes when the operator asks for none: two nodes, where there are as many. More would let every
+    /// single node of a larger pool hold up what is final.
+    #[must_use]
+    pub fn default_quorum(nodes: usize) -> usize {
+        nodes.clamp(1, 2)
+    }
+
     pub(crate) fn tokens(&self) -> impl Iterator<Item = &Asset> {
         self.assets.iter().filter(|asset| matches!(asset.kind, AssetKind::Token { .. }))
     }
@@ -128,13 +240,19 @@ impl EvmChainConfig {
 /// Shows hosts instead of addresses: user, password, path and query of a node's URL may be credentials.
 impl fmt::Debug for EvmChainConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let hosts: Vec<&str> = self.nodes.iter().map(|url| url.host_str().unwrap_or_default()).collect();
+        let hosts =
+            |urls: &[Url]| urls.iter().map(|url| url.host_str().unwrap_or_default().to_owned()).collect::<Vec<_>>();
         f.debug_struct("EvmChainConfig")
             .field("name", &self.name)
             .field("chain_id", &self.chain_id)
-            .field("nodes", &hosts)
+            .field("nodes", &hosts(&self.nodes))
             .field("assets", &self.assets)
             .field("finality", &self.finality)
+            .field("quorum", &self.quorum)
+            .field("catch_up", &self.catch_up)
+            .field("fallback_depth", &self.fallback_depth)
+            .field("checkpoint", &self.checkpoint)
+            .field("websockets", &hosts(&self.websockets))
             .field("request_timeout", &self.request_timeout)
             .finish()
     }

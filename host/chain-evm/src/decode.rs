@@ -6,31 +6,37 @@
 //! Not seen here: coins that a contract passes on inside a transaction, which leave neither a log nor a top-level value.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use xthonpay_domain::address::Address;
 use xthonpay_domain::amount::Amount;
 use xthonpay_domain::asset::{Asset, AssetId, AssetKind};
 use xthonpay_domain::hash::TxHash;
-use xthonpay_domain::transfer::{Transfer, TransferIdentity};
+use xthonpay_domain::transfer::{Origin, Transfer, TransferIdentity};
 
-use crate::wire::{Block, Fixed, Log, Quantity, Receipt, Transaction};
+use crate::wire::{Block, Data, Fixed, Quantity, Receipt, Transaction};
 
 /// `keccak256("Transfer(address,address,uint256)")`.
-const TRANSFER_TOPIC: Fixed<32> = Fixed([
+pub(crate) const TRANSFER_TOPIC: Fixed<32> = Fixed([
     0xdd, 0xf2, 0x52, 0xad, 0x1b, 0xe2, 0xc8, 0x9b, 0x69, 0xc2, 0xb0, 0x68, 0xfc, 0x37, 0x8d, 0xaa, 0x95, 0x2b, 0xa7,
     0xf1, 0x63, 0xc4, 0xa1, 0x16, 0x28, 0xf5, 0x5a, 0x4d, 0xf5, 0x23, 0xb3, 0xef,
 ]);
 
-/// The assets whose transfers are reported.
+/// The assets whose transfers are reported. A clone shares them.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct AssetIndex {
+    assets: Arc<Assets>,
+}
+
+#[derive(Debug, Default)]
+struct Assets {
     native: Option<AssetId>,
     tokens: HashMap<[u8; 20], AssetId>,
 }
 
 impl AssetIndex {
     pub(crate) fn new(assets: &[Asset]) -> Self {
-        let mut index = Self::default();
+        let mut index = Assets::default();
         for asset in assets {
             match asset.kind {
                 AssetKind::Native => index.native = Some(asset.id.clone()),
@@ -39,7 +45,17 @@ impl AssetIndex {
                 }
             }
         }
-        index
+        Self { assets: Arc::new(index) }
+    }
+
+    /// Whether coins of the chain itself are among them.
+    pub(crate) fn has_native(&self) -> bool {
+        self.assets.native.is_some()
+    }
+
+    /// The contracts of the tokens.
+    pub(crate) fn tokens(&self) -> impl Iterator<Item = Address> {
+        self.assets.tokens.keys().copied().map(Address::new)
     }
 }
 
@@ -56,29 +72,38 @@ fn transfers_of(assets: &AssetIndex, tx: &Transaction, receipt: &Receipt) -> Vec
     }
     // The value moves before the first instruction that could emit a log.
     let movements = native_movement(assets, tx).into_iter();
-    let movements = movements.chain(receipt.logs.iter().filter_map(|log| token_movement(assets, log)));
+    let logs = receipt.logs.iter();
+    let movements =
+        movements.chain(logs.filter_map(|log| token_movement(assets, &log.address, &log.topics, &log.data)));
+    numbered(TxHash::new(tx.hash.0), movements)
+}
+
+/// The transfers of one successful transaction, each numbered among those of its asset to its recipient.
+pub(crate) fn numbered<'a>(tx: TxHash, movements: impl Iterator<Item = Movement<'a>>) -> Vec<Transfer> {
     let mut counts: HashMap<(&AssetId, Address), u32> = HashMap::new();
     movements
         .map(|movement| {
             let count = counts.entry((movement.asset, movement.to)).or_default();
             let nth = *count;
             *count = count.saturating_add(1);
-            let tx = TxHash::new(tx.hash.0);
-            let identity = TransferIdentity { asset: movement.asset.clone(), tx, to: movement.to, nth };
-            Transfer { identity, from: movement.from, amount: movement.amount }
+            let origin = Origin::Transaction { tx, nth };
+            let identity = TransferIdentity { asset: movement.asset.clone(), to: movement.to, origin };
+            Transfer { identity, from: Some(movement.from), amount: movement.amount }
         })
         .collect()
 }
 
-struct Movement<'a> {
+/// A movement of an asset, not yet told apart from others of its transaction.
+pub(crate) struct Movement<'a> {
     asset: &'a AssetId,
     from: Address,
     to: Address,
     amount: Amount,
 }
 
-fn native_movement<'a>(assets: &'a AssetIndex, tx: &Transaction) -> Option<Movement<'a>> {
-    let asset = assets.native.as_ref()?;
+/// The coins that a transaction moves by its own value, provided that it succeeded.
+pub(crate) fn native_movement<'a>(assets: &'a AssetIndex, tx: &Transaction) -> Option<Movement<'a>> {
+    let asset = assets.assets.native.as_ref()?;
     let Fixed(to) = tx.to?;
     let amount = Amount::from_be_bytes(tx.value.0);
     let movement = Movement { asset, from: Address::new(tx.from.0), to: Address::new(to), amount };
@@ -87,10 +112,15 @@ fn native_movement<'a>(assets: &'a AssetIndex, tx: &Transaction) -> Option<Movem
 
 /// The one valid shape: a known contract, the event's topic, two addresses and nothing more in topics, one word of data.
 /// An ERC-721 transfer has the same event topic and a fourth one for the token's number.
-fn token_movement<'a>(assets: &'a AssetIndex, log: &Log) -> Option<Movement<'a>> {
-    let asset = assets.tokens.get(&log.address.0)?;
-    let [TRANSFER_TOPIC, from, to] = log.topics.as_slice() else { return None };
-    let amount = Amount::from_be_bytes(log.data.0.as_slice().try_into().ok()?);
+pub(crate) fn token_movement<'a>(
+    assets: &'a AssetIndex,
+    contract: &Fixed<20>,
+    topics: &[Fixed<32>],
+    data: &Data,
+) -> Option<Movement<'a>> {
+    let asset = assets.assets.tokens.get(&contract.0)?;
+    let [TRANSFER_TOPIC, from, to] = topics else { return None };
+    let amount = Amount::from_be_bytes(data.0.as_slice().try_into().ok()?);
     let movement = Movement { asset, from: address_in(from)?, to: address_in(to)?, amount };
     (!amount.is_zero()).then_some(movement)
 }
@@ -112,7 +142,7 @@ mod tests {
     use xthonpay_domain::amount::Decimals;
 
     use super::*;
-    use crate::wire::{Data, Word};
+    use crate::wire::{Log, Word};
 
     const USDT: [u8; 20] = [0x55; 20];
     const USDC: [u8; 20] = [0x8a; 20];
@@ -120,12 +150,11 @@ mod tests {
     const ALICE: [u8; 20] = [0xaa; 20];
     const BOB: [u8; 20] = [0xbb; 20];
 
+    fn asset(id: &str, kind: AssetKind) -> Asset {
+        Asset { id: id.parse().expect("an asset id"), kind, decimals: Decimals::new(18).expect("in range") }
+    }
+
     fn index() -> AssetIndex {
-        let asset = |id: &str, kind| Asset {
-            id: id.parse().expect("an asset id"),
-            kind,
-            decimals: Decimals::new(18).expect("in range"),
-        };
         AssetIndex::new(&[
             asset("bsc:BNB", AssetKind::Native),
             asset("bsc:USDT", AssetKind::Token { contract: Address::new(USDT) }),
@@ -183,8 +212,9 @@ mod tests {
     fn found(tx: &Transaction, receipt: &Receipt) -> Vec<(String, [u8; 20], u32, String)> {
         let transfers = transfers_of(&index(), tx, receipt);
         let row = |transfer: Transfer| {
-            assert_eq!(transfer.from, Address::new(PAYER));
-            let TransferIdentity { asset, to, nth, .. } = transfer.identity;
+            assert_eq!(transfer.from, Some(Address::new(PAYER)));
+            let TransferIdentity { asset, to, origin } = transfer.identity;
+            let Origin::Transaction { nth, .. } = origin else { unreachable!("a transfer without a transaction") };
             (asset.symbol.to_string(), *to.as_bytes(), nth, transfer.amount.to_string())
         };
         transfers.into_iter().map(row).collect()
@@ -235,7 +265,9 @@ mod tests {
 
     #[test]
     fn coins_count_only_where_a_native_asset_is_configured() {
-        let tokens_only = AssetIndex { native: None, ..index() };
+        let token = AssetKind::Token { contract: Address::new(USDT) };
+        let tokens_only = AssetIndex::new(&[asset("bsc:USDT", token)]);
+        assert!(!tokens_only.has_native() && index().has_native());
         assert_eq!(transfers_of(&tokens_only, &tx(Some(ALICE), 3), &receipt(1, Vec::new())), []);
     }
 
@@ -244,7 +276,7 @@ mod tests {
         let mut mint = log(USDT, ALICE, 5);
         mint.topics[1] = Fixed([0; 32]);
         let transfers = transfers_of(&index(), &tx(None, 0), &receipt(1, vec![mint]));
-        assert_eq!(transfers.first().map(|transfer| transfer.from), Some(Address::ZERO));
+        assert_eq!(transfers.first().and_then(|transfer| transfer.from), Some(Address::ZERO));
         assert_eq!(found(&tx(Some(PAYER), 1), &receipt(1, vec![log(USDT, PAYER, 2)])).len(), 2);
         let mut largest = log(USDT, ALICE, 5);
         largest.data = Data(vec![0xff; 32]);

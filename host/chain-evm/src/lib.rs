@@ -4,6 +4,9 @@
 //! place that talks to nodes, and it trusts none of them: an answer counts only when it is well-formed to the letter and
 //! agrees with itself; everything else is an error, never an empty block.
 //!
+//! What is credited rests on no single node: blocks are final only by the word of as many nodes as the operator's quorum asks
+//! for. Everything else comes from one node at a time, the one that does best.
+//!
 //! It keeps no state about the chain: cursors, reorganisations and the crediting of deposits belong to the scanner. It does
 //! not know which addresses are ours either; it reports every transfer of a configured asset.
 //!
@@ -11,22 +14,45 @@
 //! |---|---|
 //! | `config` | what the operator says, refused at construction when it contradicts itself |
 //! | `source` | the port: which question to ask, and what the answers mean |
-//! | `pool` | which node is asked |
-//! | `node` | one node's typed calls |
+//! | `pool` | which node is asked, and who else when it does not answer |
+//! | `finality` | which blocks are final, by the word of several nodes |
+//! | `self_check` | whether a node serves what the config says |
+//! | `heads` | new blocks as nodes announce them: a wake-up |
+//! | `node` | one node's typed calls, and what its conduct means for its use |
 //! | `rpc` | JSON-RPC over HTTP: limits, ids, errors |
 //! | `wire` | the shape of blocks, transactions, receipts and logs in JSON |
 //! | `agreement` | whether a block and its receipts fit together |
 //! | `decode` | which transfers a block holds |
+//! | `blocks` | one node's blocks, verified as far as the node allows |
+//! | `roots` | whether a block is the one that its hash names |
+//! | `logs` | blocks of a node without receipts, from their logs |
+//! | `ranges` | long runs of blocks, for catching up |
+//! | `pace` | how much one node takes at a time |
+//! | `transaction` | the transfers of one transaction |
+//! | `balances` | what addresses hold in the chain's own coin |
+//! | `token_balances` | what addresses hold of a token at a block |
 
 mod agreement;
+mod balances;
+mod blocks;
 mod config;
 mod decode;
+mod finality;
+mod heads;
+mod large_block;
+mod logs;
 mod node;
+mod pace;
 mod pool;
+mod ranges;
+mod roots;
 mod rpc;
+mod self_check;
 mod source;
+mod token_balances;
+mod transaction;
 mod wire;
 
-pub use config::{EvmChainConfig, EvmChainError, Finality};
+pub use config::{CatchUp, Checkpoint, EvmChainConfig, EvmChainError, Finality};
 pub use rpc::BODY_BYTES_MAX;
 pub use source::EvmChain;

@@ -1,33 +1,32 @@
 //! One node's typed calls: well-formed answers that agree with themselves, or an error that names the node.
 //!
-//! Does not choose between nodes and does not retry.
+//! Does not choose between nodes and does not retry. What a node's conduct means for its use is told in `conduct`.
+
+pub(crate) mod breaker;
+pub(crate) mod conduct;
+pub(crate) mod health;
 
 use core::time::Duration;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Arc;
 
 use serde_json::json;
 use url::Url;
 use xthonpay_domain::address::Address;
 use xthonpay_domain::block::{BlockNumber, BlockRef};
 use xthonpay_payments::port::chain::ChainError;
+use xthonpay_payments::port::random::Random;
 
+use self::conduct::Conduct;
 use crate::agreement::{self, Contradiction};
-use crate::config::Finality;
+use crate::pace::Habits;
 use crate::rpc::{Call, RpcClient, RpcError};
-use crate::wire::{Block, Data, Header, Quantity, Receipt};
+use crate::wire::{Data, Header, Quantity};
 
 /// The call data of `decimals()`: the first four bytes of the hash of its signature.
 const DECIMALS_CALL: &str = "0x313ce567";
 
 /// The JSON-RPC code for a call that the contract reverted.
 const CODE_REVERTED: i64 = 3;
-
-/// A block that fits together with its receipts.
-pub(crate) struct AgreedBlock {
-    pub(crate) place: BlockRef,
-    pub(crate) block: Block,
-    pub(crate) receipts: Vec<Receipt>,
-}
 
 /// What stands at the address of a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,21 +39,50 @@ pub(crate) enum TokenContract {
     Decimals(u8),
 }
 
+/// What a node says about itself and the newest blocks, all in one answer.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Tip {
+    pub(crate) chain_id: u64,
+    /// The block behind the `finalized` tag, where it was asked for and there is one.
+    pub(crate) finalized: Option<BlockRef>,
+    /// The newest block, where it was asked for.
+    pub(crate) head: Option<BlockRef>,
+}
+
+/// What [`Tip`] should hold.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct TipWanted {
+    pub(crate) finalized: bool,
+    pub(crate) head: bool,
+    /// Whether a node that refuses the `finalized` tag may show the rest all the same.
+    pub(crate) without_tag: bool,
+}
+
 /// One JSON-RPC endpoint.
 pub(crate) struct Node {
     /// Position in the config and host; never user, password, path or query, which may be credentials.
     label: String,
-    rpc: RpcClient,
-    /// Set once the node has answered with the configured chain id.
-    on_chain: AtomicBool,
+    pub(crate) rpc: RpcClient,
+    pub(crate) conduct: Conduct,
+    pub(crate) habits: Habits,
 }
 
 impl Node {
-    pub(crate) fn new(position: usize, url: Url, timeout: Duration) -> Result<Self, reqwest::Error> {
+    pub(crate) fn new(
+        position: usize,
+        url: Url,
+        timeout: Duration,
+        random: Arc<dyn Random>,
+    ) -> Result<Self, reqwest::Error> {
         let host = url.host_str().unwrap_or_default();
         let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
         let label = format!("node {position} ({host}{port})");
-        Ok(Self { label, rpc: RpcClient::new(url, timeout)?, on_chain: AtomicBool::new(false) })
+        Ok(Self {
+            label,
+            rpc: RpcClient::new(url, timeout)?,
+            conduct: Conduct::new(random, timeout),
+            habits: Habits::new(),
+        })
     }
 
     /// The node's name in logs and errors.
@@ -62,20 +90,10 @@ impl Node {
         &self.label
     }
 
-    /// Whether the node has proved to serve the configured chain.
-    pub(crate) fn is_on_chain(&self) -> bool {
-        self.on_chain.load(Ordering::Relaxed)
-    }
-
-    /// Remembers that the node serves the configured chain.
-    pub(crate) fn set_on_chain(&self) {
-        self.on_chain.store(true, Ordering::Relaxed);
-    }
-
     pub(crate) async fn chain_id(&self) -> Result<u64, ChainError> {
         let asked = async {
-            let exchange = self.rpc.ask([Call::new("eth_chainId", json!([]))]).await?;
-            let [id] = exchange.answers()?;
+            let exchange = self.rpc.ask(&[Call::new("eth_chainId", json!([]))]).await?;
+            let [id] = exchange.exactly()?;
             id?.read::<Quantity>()
         };
         asked.await.map(|Quantity(id)| id).map_err(|error| self.failed(error))
@@ -83,52 +101,71 @@ impl Node {
 
     pub(crate) async fn head(&self) -> Result<BlockNumber, ChainError> {
         let asked = async {
-            let exchange = self.rpc.ask([Call::new("eth_blockNumber", json!([]))]).await?;
-            let [head] = exchange.answers()?;
+            let exchange = self.rpc.ask(&[Call::new("eth_blockNumber", json!([]))]).await?;
+            let [head] = exchange.exactly()?;
             head?.read::<Quantity>()
         };
-        asked.await.map(|Quantity(head)| BlockNumber(head)).map_err(|error| self.failed(error))
+        let Quantity(head) = asked.await.map_err(|error| self.failed(error))?;
+        self.conduct.saw_head(BlockNumber(head));
+        Ok(BlockNumber(head))
     }
 
-    /// The newest irreversible block.
-    pub(crate) async fn finalized(&self, finality: Finality) -> Result<BlockRef, ChainError> {
-        match finality {
-            Finality::Tag => {
-                let header = self.header("finalized").await?;
-                let header = header.ok_or_else(|| self.unavailable("no block is finalized yet"))?;
-                agreement::mined(&header, None).map_err(|contradiction| self.contradicts(contradiction))
-            }
-            Finality::Depth(blocks) => {
-                let BlockNumber(head) = self.head().await?;
-                let number = BlockNumber(head.saturating_sub(blocks));
-                let block = self.block(number).await?;
-                block.ok_or_else(|| self.unavailable(&format!("block {number} below its head {head} is missing")))
-            }
+    /// The chain that the node serves and its newest blocks: one request, so that one backend answers all of it.
+    pub(crate) async fn tip(&self, wanted: TipWanted) -> Result<Tip, ChainError> {
+        let tags = [("finalized", wanted.finalized), ("latest", wanted.head)];
+        let tags = tags.into_iter().filter_map(|(tag, wanted)| wanted.then_some(tag));
+        let calls = tags.map(|tag| Call::new("eth_getBlockByNumber", json!([tag, false])));
+        let calls: Vec<Call> = [Call::new("eth_chainId", json!([]))].into_iter().chain(calls).collect();
+        let asked = async {
+            let exchange = self.rpc.ask(&calls).await?;
+            let mut answers = exchange.answers()?.into_iter();
+            let mut next = || answers.next().ok_or(RpcError::WrongIds("not one answer for each question"));
+            let Quantity(chain_id) = next()??.read()?;
+            let finalized = if wanted.finalized { Some(next()?) } else { None };
+            let finalized = match finalized {
+                Some(Err(RpcError::Refused { .. })) if wanted.without_tag => None,
+                Some(answer) => answer?.read::<Option<Header>>()?,
+                None => None,
+            };
+            let head = if wanted.head { next()??.read::<Option<Header>>()? } else { None };
+            Ok((chain_id, finalized, head))
+        };
+        let (chain_id, finalized, head) = asked.await.map_err(|error| self.failed(error))?;
+        let place = |header: Option<Header>| header.map(|header| agreement::mined(&header, None)).transpose();
+        let places = place(finalized).and_then(|finalized| Ok((finalized, place(head)?)));
+        let (finalized, head) = places.map_err(|contradiction| self.contradicts(contradiction))?;
+        if let (Some(finalized), Some(head)) = (finalized, head)
+            && finalized.number > head.number
+        {
+            // Backends of one address that do not see the same: the lower word is the safe one.
+            return Err(
+                self.unavailable(&format!("block {} is final above the head {}", finalized.number, head.number))
+            );
         }
+        finalized.iter().for_each(|block| self.conduct.saw_finalized(block.number));
+        head.iter().for_each(|block| self.conduct.saw_head(block.number));
+        Ok(Tip { chain_id, finalized, head })
+    }
+
+    /// The chain that the node serves and the place of one block, in one request.
+    pub(crate) async fn chain_and_block(&self, number: BlockNumber) -> Result<(u64, Option<BlockRef>), ChainError> {
+        let asked = async {
+            let of_block = Call::new("eth_getBlockByNumber", json!([quantity(number), false]));
+            let exchange = self.rpc.ask(&[Call::new("eth_chainId", json!([])), of_block]).await?;
+            let [id, header] = exchange.exactly()?;
+            Ok((id?.read::<Quantity>()?, header?.read::<Option<Header>>()?))
+        };
+        let (Quantity(chain_id), header) = asked.await.map_err(|error| self.failed(error))?;
+        let place = header.map(|header| agreement::mined(&header, Some(number))).transpose();
+        Ok((chain_id, place.map_err(|contradiction| self.contradicts(contradiction))?))
     }
 
     /// A block's place, without its transactions.
     pub(crate) async fn block(&self, number: BlockNumber) -> Result<Option<BlockRef>, ChainError> {
         let Some(header) = self.header(&quantity(number)).await? else { return Ok(None) };
-        agreement::mined(&header, Some(number)).map(Some).map_err(|contradiction| self.contradicts(contradiction))
-    }
-
-    /// A block and its receipts, asked for together so that one backend answers both.
-    pub(crate) async fn block_with_receipts(&self, number: BlockNumber) -> Result<Option<AgreedBlock>, ChainError> {
-        let asked = async {
-            let of_block = Call::new("eth_getBlockByNumber", json!([quantity(number), true]));
-            let of_receipts = Call::new("eth_getBlockReceipts", json!([quantity(number)]));
-            let exchange = self.rpc.ask([of_block, of_receipts]).await?;
-            let [block, receipts] = exchange.answers()?;
-            let Some(block) = block?.read::<Option<Block>>()? else { return Ok(None) };
-            Ok(Some((block, receipts?.read::<Option<Vec<Receipt>>>()?)))
-        };
-        let Some((block, receipts)) = asked.await.map_err(|error| self.failed(error))? else { return Ok(None) };
-        let agreed = receipts.ok_or(Contradiction::NoReceipts).and_then(|receipts| {
-            let place = agreement::agreed(&block, &receipts, number)?;
-            Ok(AgreedBlock { place, block, receipts })
-        });
-        agreed.map(Some).map_err(|contradiction| self.contradicts(contradiction))
+        let place = agreement::mined(&header, Some(number)).map_err(|contradiction| self.contradicts(contradiction))?;
+        self.conduct.saw_block(&place);
+        Ok(Some(place))
     }
 
     /// What stands at a token's address in the newest block.
@@ -137,8 +174,8 @@ impl Node {
             let to = contract.to_lower_hex();
             let code = Call::new("eth_getCode", json!([to, "latest"]));
             let decimals = Call::new("eth_call", json!([{"to": to, "data": DECIMALS_CALL}, "latest"]));
-            let exchange = self.rpc.ask([code, decimals]).await?;
-            let [code, decimals] = exchange.answers()?;
+            let exchange = self.rpc.ask(&[code, decimals]).await?;
+            let [code, decimals] = exchange.exactly()?;
             if code?.read::<Data>()?.0.is_empty() {
                 return Ok(TokenContract::Absent);
             }
@@ -152,14 +189,18 @@ impl Node {
 
     async fn header(&self, block: &str) -> Result<Option<Header>, ChainError> {
         let asked = async {
-            let exchange = self.rpc.ask([Call::new("eth_getBlockByNumber", json!([block, false]))]).await?;
-            let [header] = exchange.answers()?;
+            let exchange = self.rpc.ask(&[Call::new("eth_getBlockByNumber", json!([block, false]))]).await?;
+            let [header] = exchange.exactly()?;
             header?.read::<Option<Header>>()
         };
         asked.await.map_err(|error| self.failed(error))
     }
 
-    fn failed(&self, error: RpcError) -> ChainError {
+    /// The port's error for it. Takes note when the node could not be reached or wants to be left alone.
+    pub(crate) fn failed(&self, error: RpcError) -> ChainError {
+        if error.is_absence() {
+            self.conduct.absent();
+        }
         let reason = format!("{}: {error}", self.label);
         match error {
             RpcError::Broken(_)
@@ -176,16 +217,18 @@ impl Node {
         }
     }
 
-    fn contradicts(&self, contradiction: Contradiction) -> ChainError {
+    /// The port's error for an answer that does not agree with itself.
+    pub(crate) fn contradicts(&self, contradiction: Contradiction) -> ChainError {
         ChainError::Inconsistent { reason: format!("{}: {contradiction}", self.label) }
     }
 
-    fn unavailable(&self, reason: &str) -> ChainError {
+    /// The port's error for something that the node does not have; no failure.
+    pub(crate) fn unavailable(&self, reason: &str) -> ChainError {
         ChainError::Unavailable { reason: format!("{}: {reason}", self.label) }
     }
 }
 
-fn quantity(number: BlockNumber) -> String {
+pub(crate) fn quantity(number: BlockNumber) -> String {
     format!("{:#x}", number.0)
 }
 
@@ -201,6 +244,14 @@ mod tests {
     use alloy_primitives::keccak256;
 
     use super::*;
+
+    struct NoRandom;
+
+    impl Random for NoRandom {
+        fn fill(&self, bytes: &mut [u8]) {
+            bytes.fill(0);
+        }
+    }
 
     #[test]
     fn the_call_data_is_the_start_of_the_signatures_hash() {
@@ -221,7 +272,7 @@ mod tests {
     #[test]
     fn labels_hold_no_credentials() {
         let url = "https://user:hunter2@node.example:8443/v2/api-key?token=secret".parse().expect("a URL");
-        let node = Node::new(1, url, Duration::from_secs(1)).expect("a client");
+        let node = Node::new(1, url, Duration::from_secs(1), Arc::new(NoRandom)).expect("a client");
         assert_eq!(node.label(), "node 1 (node.example:8443)");
     }
 }

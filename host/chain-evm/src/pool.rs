@@ -1,32 +1,60 @@
-//! Which node is asked.
+//! Which node is asked, and who else when it does not answer.
 //!
-//! Stays with one node as long as it answers, and moves on to the next when it does not: consecutive questions should meet
-//! the same view of the chain. Answers of different nodes are not compared here.
+//! One question goes to one node: two nodes are never mixed inside an answer. Questions stay with one node, the primary, as
+//! long as it does well; when it fails, or takes longer than it usually does, the next one is asked the same, and the first
+//! usable answer counts. Only where agreement is wanted are all nodes asked at once; what their answers mean together is not
+//! decided here.
+
+pub(crate) mod choice;
 
 use core::future::Future;
 use core::pin::Pin;
+use core::time::Duration;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use futures::StreamExt as _;
+use futures::stream::FuturesUnordered;
+use tokio::time::{Instant, sleep, sleep_until};
+use xthonpay_domain::block::BlockNumber;
 use xthonpay_domain::text::ChainName;
-use xthonpay_payments::port::chain::ChainError;
+use xthonpay_payments::port::chain::{ChainError, NodeReport};
 
 use crate::node::Node;
+use crate::node::health::Weight;
+use choice::Standing;
+
+/// How long all nodes together are waited for, at most: much longer, and the answers tell of different moments.
+const ROUND_MAX: Duration = Duration::from_secs(5);
+/// The same for questions that take many requests.
+const HEAVY_ROUND_MAX: Duration = Duration::from_secs(60);
+/// How long the others are waited for at least once enough nodes have answered: a far one still has its say, a hanging one does not
+/// hold up what is final.
+const GRACE: Duration = Duration::from_secs(1);
 
 /// A question that is being answered by the node it borrows.
 pub(crate) type Asking<'n, T> = Pin<Box<dyn Future<Output = Result<T, ChainError>> + Send + 'n>>;
+
+/// An answer with the node that gave it, by its place in the config.
+pub(crate) type Answered<T> = (usize, Result<T, ChainError>);
 
 /// The nodes of one chain.
 pub(crate) struct Pool {
     chain: ChainName,
     chain_id: u64,
     nodes: Vec<Node>,
-    /// The node that answered last.
-    current: AtomicUsize,
+    question_max: Duration,
+    /// The node that is asked first.
+    primary: AtomicUsize,
 }
 
 impl Pool {
-    pub(crate) fn new(chain: ChainName, chain_id: u64, nodes: Vec<Node>) -> Self {
-        Self { chain, chain_id, nodes, current: AtomicUsize::new(0) }
+    /// `question_max` is how long one question to one node may take.
+    pub(crate) fn new(chain: ChainName, chain_id: u64, nodes: Vec<Node>, question_max: Duration) -> Self {
+        Self { chain, chain_id, nodes, question_max, primary: AtomicUsize::new(0) }
+    }
+
+    pub(crate) fn chain(&self) -> &ChainName {
+        &self.chain
     }
 
     /// All nodes in the order of the config.
@@ -34,54 +62,212 @@ impl Pool {
         &self.nodes
     }
 
+    /// The node at a place in the config.
+    pub(crate) fn node(&self, place: usize) -> Option<&Node> {
+        self.nodes.get(place)
+    }
+
     /// The first usable answer. When no node has one, the error is a transient one if any node may recover.
-    pub(crate) async fn ask<T>(
+    pub(crate) async fn ask<T: Send>(
         &self,
+        weight: Weight,
         question: impl for<'n> Fn(&'n Node) -> Asking<'n, T> + Send + Sync,
     ) -> Result<T, ChainError> {
-        let first = self.current.load(Ordering::Relaxed);
+        let started = Instant::now();
+        let mut waiting = self.order().into_iter();
+        let mut asked = FuturesUnordered::new();
+        let (mut first, mut latest) = (None, None);
         let mut failure: Option<ChainError> = None;
-        let in_order = self.nodes.iter().enumerate().cycle().skip(first).take(self.nodes.len());
-        for (position, node) in in_order {
-            let answered = match self.prove_chain(node).await {
-                Ok(()) => question(node).await,
-                Err(error) => Err(error),
-            };
-            match answered {
-                Ok(answer) => {
-                    if position != first {
-                        self.current.store(position, Ordering::Relaxed);
-                        tracing::warn!(chain = %self.chain, node = node.label(), "moved to another node");
+        loop {
+            if asked.is_empty() {
+                let Some(next) = waiting.next() else { break };
+                first = first.or(Some(next));
+                latest = Some(next);
+                asked.push(self.put(next, weight, &question));
+            }
+            let patience = latest.and_then(|place| self.node(place)?.conduct.patience(weight));
+            let hedged = patience.filter(|_| waiting.len() > 0);
+            tokio::select! {
+                biased;
+                Some((place, answer)) = asked.next() => match answer {
+                    Ok(answer) => {
+                        self.settle(first, place, failure.is_some(), weight, started.elapsed());
+                        return Ok(answer);
                     }
-                    return Ok(answer);
-                }
-                Err(error) => {
-                    tracing::debug!(chain = %self.chain, %error, "a node gave no usable answer");
-                    failure = Some(worse(failure, error));
+                    Err(error) => {
+                        tracing::debug!(chain = %self.chain, %error, "a node gave no usable answer");
+                        failure = Some(worse(failure, error));
+                    }
+                },
+                () = sleep(hedged.unwrap_or_default()), if hedged.is_some() => {
+                    if let Some(next) = waiting.next() {
+                        latest = Some(next);
+                        asked.push(self.put(next, weight, &question));
+                    }
                 }
             }
         }
-        Err(failure.unwrap_or_else(|| ChainError::Unavailable { reason: "no node is configured".to_owned() }))
+        Err(failure.unwrap_or_else(|| self.nobody()))
     }
 
-    /// Makes sure once per node that it serves the configured chain, before anything it says is believed.
+    /// Asks all of these nodes at once. Waits for every one of them, but not long for the rest once `enough` have answered;
+    /// a node that is still silent then has an error of its own. Nodes that must not be asked at the moment are left out.
+    pub(crate) async fn ask_each<T: Send>(
+        &self,
+        weight: Weight,
+        places: impl IntoIterator<Item = usize>,
+        enough: usize,
+        question: impl for<'n> Fn(&'n Node) -> Asking<'n, T> + Send + Sync,
+    ) -> Vec<Answered<T>> {
+        let mut silent: Vec<usize> = places.into_iter().filter(|place| self.is_usable(*place)).collect();
+        let mut asked: FuturesUnordered<_> = silent.iter().map(|place| self.put(*place, weight, &question)).collect();
+        let mut answers = Vec::with_capacity(silent.len());
+        let mut succeeded: usize = 0;
+        let started = Instant::now();
+        let mut limit =
+            started + if weight == Weight::Heavy { HEAVY_ROUND_MAX } else { ROUND_MAX.min(self.question_max) };
+        while !asked.is_empty() {
+            tokio::select! {
+                biased;
+                Some((place, answer)) = asked.next() => {
+                    silent.retain(|silent| *silent != place);
+                    if answer.is_ok() {
+                        succeeded = succeeded.saturating_add(1);
+                        if succeeded == enough {
+                            // The others may take as long again as these took.
+                            limit = limit.min(Instant::now() + GRACE.max(started.elapsed()));
+                        }
+                    }
+                    answers.push((place, answer));
+                }
+                () = sleep_until(limit) => break,
+            }
+        }
+        drop(asked);
+        for place in silent {
+            let Some(node) = self.node(place) else { continue };
+            let error = node.unavailable(&format!("no answer within {} ms", started.elapsed().as_millis()));
+            node.conduct.absent();
+            node.conduct.disappointed(&error);
+            answers.push((place, Err(error)));
+        }
+        answers
+    }
+
+    /// The places of all nodes, in the order of the config.
+    pub(crate) fn places(&self) -> core::ops::Range<usize> {
+        0..self.nodes.len()
+    }
+
+    /// Makes sure that the node serves the configured chain, before anything it says is believed: once after each failure.
     pub(crate) async fn prove_chain(&self, node: &Node) -> Result<(), ChainError> {
-        if node.is_on_chain() {
+        if node.conduct.is_on_chain() {
             return Ok(());
         }
-        let served = node.chain_id().await?;
-        if served != self.chain_id {
-            return Err(ChainError::Mismatch {
-                reason: format!(
-                    "{} serves chain {served}, but chains.{}.chain_id is {}",
-                    node.label(),
-                    self.chain,
-                    self.chain_id
-                ),
-            });
+        self.judge_chain(node, node.chain_id().await?)
+    }
+
+    /// Takes note of the chain that a node serves; one that serves another chain is banned.
+    pub(crate) fn judge_chain(&self, node: &Node, served: u64) -> Result<(), ChainError> {
+        if served == self.chain_id {
+            node.conduct.proved_chain();
+            return Ok(());
         }
-        node.set_on_chain();
-        Ok(())
+        let (label, chain, wanted) = (node.label(), &self.chain, self.chain_id);
+        let reason = format!("{label} serves chain {served}, but chains.{chain}.chain_id is {wanted}");
+        let error = ChainError::Mismatch { reason };
+        self.ban(node, error.clone());
+        Err(error)
+    }
+
+    /// Stops asking a node until it passes its self-check.
+    pub(crate) fn ban(&self, node: &Node, error: ChainError) {
+        if node.conduct.banned().is_none() {
+            tracing::error!(chain = %self.chain, node = node.label(), %error, "a node is not believed any more");
+        }
+        node.conduct.ban(error);
+    }
+
+    /// The newest block that more than one node tells of; with one or two nodes, the newest of any. A single node that
+    /// invents a head must not make all others look late.
+    pub(crate) fn best_head(&self) -> Option<BlockNumber> {
+        let mut heads: Vec<BlockNumber> = self.nodes.iter().filter_map(|node| node.conduct.head()).collect();
+        heads.sort_unstable();
+        let above = if heads.len() > 2 { 2 } else { 1 };
+        heads.get(heads.len().checked_sub(above)?).copied()
+    }
+
+    /// All nodes as people want to know of them.
+    pub(crate) fn report(&self) -> Vec<NodeReport> {
+        let (primary, best) = (self.primary.load(Ordering::Relaxed), self.best_head());
+        let nodes = self.nodes.iter().enumerate();
+        nodes.map(|(place, node)| node.conduct.report(node.label(), place == primary, best)).collect()
+    }
+
+    /// Puts a question to one node and takes note of how it went.
+    async fn put<T>(
+        &self,
+        place: usize,
+        weight: Weight,
+        question: &(impl for<'n> Fn(&'n Node) -> Asking<'n, T> + Send + Sync),
+    ) -> Answered<T> {
+        let Some(node) = self.node(place) else { return (place, Err(self.nobody())) };
+        if let Err(error) = node.conduct.admit() {
+            return (place, Err(error));
+        }
+        let started = Instant::now();
+        let answer = match self.prove_chain(node).await {
+            Ok(()) => question(node).await,
+            Err(error) => Err(error),
+        };
+        match &answer {
+            Ok(_) => node.conduct.answered(weight, started.elapsed()),
+            Err(error) => node.conduct.disappointed(error),
+        }
+        (place, answer)
+    }
+
+    /// Draws the conclusions for the choice of the primary from who answered.
+    fn settle(&self, first: Option<usize>, answered: usize, failed: bool, weight: Weight, elapsed: Duration) {
+        let Some(first) = first.filter(|first| *first != answered) else { return };
+        if failed {
+            self.move_to(answered);
+        } else if let Some(node) = self.node(first) {
+            node.conduct.overtaken(weight, elapsed);
+        }
+    }
+
+    /// The usable nodes in the order in which they are asked; the first of them is the primary from now on.
+    fn order(&self) -> Vec<usize> {
+        let best = self.best_head();
+        let standings: Vec<Standing> = self.nodes.iter().map(|node| node.conduct.standing(best)).collect();
+        let primary = choice::primary(self.primary.load(Ordering::Relaxed), &standings);
+        self.move_to(primary);
+        choice::order(primary, &standings)
+    }
+
+    fn move_to(&self, place: usize) {
+        if self.primary.swap(place, Ordering::Relaxed) != place {
+            let node = self.node(place).map(Node::label);
+            tracing::warn!(chain = %self.chain, node, "questions go to another node first");
+        }
+    }
+
+    fn is_usable(&self, place: usize) -> bool {
+        let best = self.best_head();
+        self.node(place).is_some_and(|node| node.conduct.standing(best).usable)
+    }
+
+    /// Why nobody can be asked: a transient error if any node may recover by itself.
+    pub(crate) fn nobody(&self) -> ChainError {
+        let refusals = self.nodes.iter().filter_map(|node| node.conduct.banned().or_else(|| self.rest_of(node)));
+        let reason = || ChainError::Unavailable { reason: "no node can be asked at the moment".to_owned() };
+        refusals.fold(None, |earlier, later| Some(worse(earlier, later))).unwrap_or_else(reason)
+    }
+
+    fn rest_of(&self, node: &Node) -> Option<ChainError> {
+        let problem = node.conduct.report(node.label(), false, None).problem?;
+        Some(ChainError::Unavailable { reason: format!("{} is {problem}", node.label()) })
     }
 }
 

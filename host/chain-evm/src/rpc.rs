@@ -22,6 +22,12 @@ pub const BODY_BYTES_MAX: usize = 32 * 1024 * 1024;
 /// How much of a text that a node chose goes into an error: enough to recognise it, too little to flood a log.
 const FOREIGN_TEXT_CHARS_MAX: usize = 200;
 
+/// "Limit exceeded" by EIP-1474: too many questions, or too large a one.
+const CODE_LIMIT: i64 = -32005;
+
+/// How long a connection to a node may take to stand. A node farther away than this is no use for blocks.
+const CONNECT_MAX: Duration = Duration::from_secs(5);
+
 /// "The method does not exist" by JSON-RPC, and "method is not implemented" by EIP-1474.
 const CODES_UNSUPPORTED: [i64; 2] = [-32601, -32004];
 
@@ -74,10 +80,6 @@ pub(crate) enum RpcError {
 
 impl RpcError {
     /// Whether the same question may succeed later.
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "callers map to the port's error, which answers the same question")
-    )]
     pub(crate) fn is_transient(&self) -> bool {
         match self {
             Self::Broken(_)
@@ -89,6 +91,19 @@ impl RpcError {
             | Self::Refused { .. }
             | Self::Malformed { .. } => true,
             Self::Unsupported { .. } => false,
+        }
+    }
+
+    /// Whether it tells of a node that is down or overloaded, rather than of a question that it has no good answer to.
+    pub(crate) fn is_absence(&self) -> bool {
+        match self {
+            Self::Broken(_) | Self::TimedOut(_) | Self::Status(_) => true,
+            Self::Refused { code, .. } => *code == CODE_LIMIT,
+            Self::BodyTooLarge
+            | Self::NotJsonRpc(_)
+            | Self::WrongIds(_)
+            | Self::Unsupported { .. }
+            | Self::Malformed { .. } => false,
         }
     }
 }
@@ -106,6 +121,7 @@ impl Call {
 }
 
 /// A result that the node gave, not yet looked into.
+#[derive(Clone, Copy)]
 pub(crate) struct Answer<'a> {
     method: &'static str,
     result: &'a RawValue,
@@ -119,43 +135,68 @@ impl<'a> Answer<'a> {
     }
 }
 
-/// A body that came back for `N` questions. It owns the bytes; the answers borrow from them.
-pub(crate) struct Exchange<const N: usize> {
+/// A body that came back for some questions. It owns the bytes; the answers borrow from them.
+pub(crate) struct Exchange {
     body: Vec<u8>,
-    asked: [(Id, &'static str); N],
+    /// The id of the first question; the others are numbered on from it.
+    first_id: u64,
+    methods: Vec<&'static str>,
 }
 
-impl<const N: usize> Exchange<N> {
+impl Exchange {
     /// The answers in the order of the questions, whatever order they came in; the inner error is the node's refusal of
     /// that one question.
-    pub(crate) fn answers(&self) -> Result<[Result<Answer<'_>, RpcError>; N], RpcError> {
+    pub(crate) fn answers(&self) -> Result<Vec<Result<Answer<'_>, RpcError>>, RpcError> {
         let packet: ResponsePacket<&RawValue, &RawValue> = serde_json::from_slice(&self.body)
             .map_err(|error| RpcError::NotJsonRpc(foreign_text(&error.to_string())))?;
-        let mut responses = match packet {
+        let responses = match packet {
             ResponsePacket::Single(response) => vec![response],
-            ResponsePacket::Batch(_) if N == 1 => return Err(RpcError::WrongIds("a batch for a single question")),
+            ResponsePacket::Batch(_) if self.methods.len() == 1 => {
+                return Err(RpcError::WrongIds("a batch for a single question"));
+            }
             ResponsePacket::Batch(responses) => responses,
         };
         // A node that could not read the questions answers once, without an id.
         if let [response] = responses.as_slice()
             && let (Id::None, ResponsePayload::Failure(error)) = (&response.id, &response.payload)
         {
-            let method = self.asked.first().map_or("", |(_, method)| *method);
+            let method = self.methods.first().copied().unwrap_or_default();
             return Err(refusal(method, error.code, &error.message));
         }
-        if responses.len() != N {
+        if responses.len() != self.methods.len() {
             return Err(RpcError::WrongIds("not one answer for each question"));
         }
-        let mut found = Vec::with_capacity(N);
-        for (id, method) in &self.asked {
-            let place = responses.iter().position(|response| response.id == *id);
-            let place = place.ok_or(RpcError::WrongIds("an id that was not asked, or one twice"))?;
-            found.push(match responses.swap_remove(place).payload {
+        let mut found: Vec<Option<Result<Answer<'_>, RpcError>>> = self.methods.iter().map(|_| None).collect();
+        for response in responses {
+            let position = self.position(&response.id);
+            let place = position.and_then(|position| Some((found.get_mut(position)?, *self.methods.get(position)?)));
+            let (place, method) = place.ok_or(RpcError::WrongIds("an id that was not asked"))?;
+            let answer = match response.payload {
                 ResponsePayload::Success(result) => Ok(Answer { method, result }),
                 ResponsePayload::Failure(error) => Err(refusal(method, error.code, &error.message)),
-            });
+            };
+            if place.replace(answer).is_some() {
+                return Err(RpcError::WrongIds("an id twice"));
+            }
         }
-        found.try_into().map_err(|_| RpcError::WrongIds("not one answer for each question"))
+        // As many answers as questions, none of them twice: every place is taken.
+        Ok(found.into_iter().flatten().collect())
+    }
+
+    /// How large the body is.
+    pub(crate) fn bytes(&self) -> usize {
+        self.body.len()
+    }
+
+    /// The answers to `N` questions, as [`Exchange::answers`] has them.
+    pub(crate) fn exactly<const N: usize>(&self) -> Result<[Result<Answer<'_>, RpcError>; N], RpcError> {
+        self.answers()?.try_into().map_err(|_| RpcError::WrongIds("not one answer for each question"))
+    }
+
+    /// Which question an id belongs to.
+    fn position(&self, id: &Id) -> Option<usize> {
+        let Id::Number(id) = id else { return None };
+        usize::try_from(id.checked_sub(self.first_id)?).ok()
     }
 }
 
@@ -171,6 +212,7 @@ impl RpcClient {
     pub(crate) fn new(url: Url, timeout: Duration) -> Result<Self, reqwest::Error> {
         let http = reqwest::Client::builder()
             .timeout(timeout)
+            .connect_timeout(timeout.min(CONNECT_MAX))
             // A redirect would turn the question into a GET and could lead anywhere.
             .redirect(redirect::Policy::none())
             // The config decides whom the host believes, not a proxy variable of the environment.
@@ -179,19 +221,21 @@ impl RpcClient {
         Ok(Self { http, url, timeout, next_id: AtomicU64::new(1) })
     }
 
-    /// Sends `N` questions in one HTTP request; as a batch when there are several.
-    pub(crate) async fn ask<const N: usize>(&self, calls: [Call; N]) -> Result<Exchange<N>, RpcError> {
+    /// Sends questions in one HTTP request; as a batch when there are several. At least one.
+    pub(crate) async fn ask(&self, calls: &[Call]) -> Result<Exchange, RpcError> {
         // Ids never repeat on a client, so that a late or mixed-up answer is recognised.
-        let questions = calls.map(|call| (Id::Number(self.next_id.fetch_add(1, Ordering::Relaxed)), call));
-        let requests = questions.each_ref().map(|(id, call)| Request::new(call.method, id.clone(), &call.params));
+        let count = u64::try_from(calls.len()).unwrap_or(u64::MAX);
+        let first_id = self.next_id.fetch_add(count, Ordering::Relaxed);
+        let requests = (first_id..).zip(calls);
+        let requests = requests.map(|(id, call)| Request::new(call.method, Id::Number(id), &call.params));
+        let requests: Vec<_> = requests.collect();
         let encoded = match requests.as_slice() {
             [single] => serde_json::to_vec(single),
             batch => serde_json::to_vec(batch),
         };
         let encoded = encoded.map_err(|error| RpcError::NotJsonRpc(error.to_string()))?;
-        let asked = questions.map(|(id, call)| (id, call.method));
         let body = self.post(encoded).await?;
-        Ok(Exchange { body, asked })
+        Ok(Exchange { body, first_id, methods: calls.iter().map(|call| call.method).collect() })
     }
 
     async fn post(&self, encoded: Vec<u8>) -> Result<Vec<u8>, RpcError> {

@@ -1,27 +1,53 @@
 //! The port: which question to ask, and what the answers mean.
 
-use async_trait::async_trait;
-use xthonpay_domain::asset::{Asset, AssetKind};
-use xthonpay_domain::block::{BlockNumber, BlockRef};
-use xthonpay_domain::text::ChainName;
-use xthonpay_domain::transfer::BlockTransfers;
-use xthonpay_payments::port::chain::{ChainError, ChainSource};
+use std::sync::{Arc, OnceLock};
 
-use crate::config::{EvmChainConfig, EvmChainError, Finality};
-use crate::decode::{self, AssetIndex};
-use crate::node::{Node, TokenContract};
-use crate::pool::Pool;
+use async_trait::async_trait;
+use tokio::task::JoinSet;
+use url::Url;
+use xthonpay_domain::address::Address;
+use xthonpay_domain::amount::Amount;
+use xthonpay_domain::asset::{Asset, AssetId};
+use xthonpay_domain::block::{BlockNumber, BlockRange, BlockRef};
+use xthonpay_domain::hash::TxHash;
+use xthonpay_domain::text::ChainName;
+use xthonpay_domain::transfer::{BlockTransfers, RangeTransfers};
+use xthonpay_payments::port::chain::{ChainError, ChainSource, SourceReport};
+use xthonpay_payments::port::clock::Clock;
+use xthonpay_payments::port::random::Random;
+
+use crate::balances;
+use crate::blocks;
+use crate::config::{CatchUp, EvmChainConfig, EvmChainError};
+use crate::decode::AssetIndex;
+use crate::finality::{FinalBlocks, FinalityRule};
+use crate::heads::{Bell, Listener};
+use crate::node::Node;
+use crate::node::health::Weight;
+use crate::pool::{Asking, Pool};
+use crate::ranges;
+use crate::self_check::SelfCheck;
+use crate::token_balances;
+use crate::transaction;
 
 /// One EVM chain, read from its JSON-RPC nodes.
 ///
-/// Holds connections but no state of the chain, so that dropping it or a call on it loses nothing. A node is believed only
-/// after it has proved once to serve the configured chain.
+/// Holds connections and what is known about the nodes, but no state of the chain, so that dropping it or a call on it loses
+/// nothing. A node is believed only after it has proved to serve the configured chain.
+///
+/// Once [`ChainSource::self_check`] or [`ChainSource::finalized`] was called, tasks of its own check the nodes again and again
+/// and listen to their announcements. They end with the source.
 pub struct EvmChain {
     name: ChainName,
-    finality: Finality,
     tokens: Vec<Asset>,
     assets: AssetIndex,
-    pool: Pool,
+    catch_up: CatchUp,
+    pool: Arc<Pool>,
+    final_blocks: Arc<FinalBlocks>,
+    self_check: Arc<SelfCheck>,
+    bell: Arc<Bell>,
+    listeners: Vec<Arc<Listener>>,
+    tasks: OnceLock<JoinSet<()>>,
 }
 
 impl EvmChain {
@@ -29,44 +55,73 @@ impl EvmChain {
     ///
     /// # Errors
     /// [`EvmChainError`] when the config contradicts itself.
-    pub fn new(config: EvmChainConfig) -> Result<Self, EvmChainError> {
+    pub fn new(config: EvmChainConfig, clock: Arc<dyn Clock>, random: &Arc<dyn Random>) -> Result<Self, EvmChainError> {
         config.validate()?;
-        let tokens = config.tokens().cloned().collect();
-        let assets = AssetIndex::new(&config.assets);
-        let nodes = config.nodes.into_iter().zip(1..);
-        let nodes = nodes.map(|(url, position)| Node::new(position, url, config.request_timeout));
+        let nodes = config.nodes.iter().zip(1..);
+        let nodes =
+            nodes.map(|(url, position)| Node::new(position, url.clone(), config.request_timeout, Arc::clone(random)));
         let nodes = nodes.collect::<Result<Vec<_>, _>>().map_err(EvmChainError::HttpClient)?;
-        let pool = Pool::new(config.name.clone(), config.chain_id, nodes);
-        Ok(Self { name: config.name, finality: config.finality, tokens, assets, pool })
-    }
-
-    /// Everything that one node can show about the config.
-    async fn check_node(&self, node: &Node) -> Result<(), ChainError> {
-        self.pool.prove_chain(node).await?;
-        // A node that offers no block receipts is told apart at the start, not at the first block.
-        let head = node.head().await?;
-        node.block_with_receipts(head).await?;
-        for asset in &self.tokens {
-            self.check_token(node, asset).await?;
-        }
-        Ok(())
-    }
-
-    async fn check_token(&self, node: &Node, asset: &Asset) -> Result<(), ChainError> {
-        let AssetKind::Token { contract } = asset.kind else { return Ok(()) };
-        let key = format!("chains.{}.assets.{}", self.name, asset.id.symbol);
-        let configured = asset.decimals.get();
-        let reason = match node.token(contract).await? {
-            TokenContract::Decimals(found) if found == configured => return Ok(()),
-            TokenContract::Decimals(found) => {
-                format!("{key}.decimals is {configured}, but {contract} answers {found} to {}", node.label())
-            }
-            TokenContract::WithoutDecimals => {
-                format!("{key}.contract is {contract}, which answers no decimals() at {}", node.label())
-            }
-            TokenContract::Absent => format!("{key}.contract is {contract}, where {} finds no contract", node.label()),
+        let pool = Arc::new(Pool::new(config.name.clone(), config.chain_id, nodes, config.request_timeout));
+        let rule =
+            FinalityRule { finality: config.finality, quorum: config.quorum, fallback_depth: config.fallback_depth };
+        let final_blocks = Arc::new(FinalBlocks::new(Arc::clone(&pool), rule));
+        let tokens: Vec<Asset> = config.tokens().cloned().collect();
+        let self_check = SelfCheck {
+            pool: Arc::clone(&pool),
+            final_blocks: Arc::clone(&final_blocks),
+            tokens: tokens.clone(),
+            checkpoint: config.checkpoint,
+            clock,
         };
-        Err(ChainError::Mismatch { reason })
+        let bell = Arc::new(Bell::default());
+        let listener = |(place, url): (usize, &Url)| {
+            let listener = Listener::new(url, place, Arc::clone(&pool), Arc::clone(&bell), Arc::clone(random));
+            pool.nodes().get(place).into_iter().for_each(|node| node.conduct.announces(false));
+            listener.map(Arc::new).map_err(EvmChainError::HttpClient)
+        };
+        let listeners = config.websockets.iter().enumerate().map(listener).collect::<Result<_, _>>()?;
+        Ok(Self {
+            assets: AssetIndex::new(&config.assets),
+            catch_up: config.catch_up,
+            name: config.name,
+            tokens,
+            pool,
+            final_blocks,
+            self_check: Arc::new(self_check),
+            bell,
+            listeners,
+            tasks: OnceLock::new(),
+        })
+    }
+
+    /// Starts the tasks that look after the nodes, once.
+    fn look_after_nodes(&self) {
+        self.tasks.get_or_init(|| {
+            let mut tasks = JoinSet::new();
+            let self_check = Arc::clone(&self.self_check);
+            tasks.spawn(async move { self_check.keep_checking().await });
+            for listener in &self.listeners {
+                let listener = Arc::clone(listener);
+                tasks.spawn(async move { listener.listen().await });
+            }
+            tasks
+        });
+    }
+}
+
+impl EvmChain {
+    /// Balances that as many nodes tell as the quorum asks for.
+    async fn agreed_balances(
+        &self,
+        addresses: &[Address],
+        ask: impl for<'n> Fn(&'n Node) -> Asking<'n, Vec<Amount>> + Send + Sync,
+    ) -> Result<Vec<Amount>, ChainError> {
+        let quorum = self.final_blocks.quorum();
+        if quorum < 2 {
+            return self.pool.ask(Weight::Heavy, ask).await;
+        }
+        let answers = self.pool.ask_each(Weight::Heavy, self.pool.places(), quorum, ask).await;
+        balances::agreed(answers.into_iter().map(|(_, answer)| answer).collect(), quorum, addresses)
     }
 }
 
@@ -76,44 +131,95 @@ impl ChainSource for EvmChain {
         &self.name
     }
 
-    /// Checks every node: each must serve the chain as configured, and at least one must be there.
+    /// Checks every node: each must serve the chain as configured, at least one must be there, and they must not contradict
+    /// each other about what is final.
     async fn self_check(&self) -> Result<(), ChainError> {
-        let mut passed = false;
-        let mut failure = None;
-        for node in self.pool.nodes() {
-            match self.check_node(node).await {
-                Ok(()) => passed = true,
-                Err(error) if error.is_transient() => {
-                    tracing::warn!(chain = %self.name, %error, "a node could not be checked");
-                    failure = failure.or(Some(error));
-                }
-                Err(mismatch) => return Err(mismatch),
-            }
-        }
-        match failure {
-            Some(error) if !passed => Err(error),
-            _ => Ok(()),
-        }
+        self.look_after_nodes();
+        self.self_check.all().await
     }
 
     async fn head(&self) -> Result<BlockNumber, ChainError> {
-        self.pool.ask(|node| Box::pin(node.head())).await
+        self.pool.ask(Weight::Light, |node| Box::pin(node.head())).await
     }
 
     async fn finalized(&self) -> Result<BlockRef, ChainError> {
-        let finality = self.finality;
-        self.pool.ask(move |node| Box::pin(node.finalized(finality))).await
+        self.look_after_nodes();
+        self.final_blocks.newest().await
+    }
+
+    async fn final_block(&self, number: BlockNumber) -> Result<Option<BlockRef>, ChainError> {
+        self.final_blocks.at(number).await
     }
 
     async fn block(&self, number: BlockNumber) -> Result<Option<BlockRef>, ChainError> {
-        self.pool.ask(move |node| Box::pin(node.block(number))).await
+        self.pool.ask(Weight::Light, move |node| Box::pin(node.block(number))).await
     }
 
     async fn transfers(&self, number: BlockNumber) -> Result<Option<BlockTransfers>, ChainError> {
-        let agreed = self.pool.ask(move |node| Box::pin(node.block_with_receipts(number))).await?;
-        Ok(agreed.map(|agreed| BlockTransfers {
-            block: agreed.place,
-            transfers: decode::transfers(&self.assets, &agreed.block, &agreed.receipts),
-        }))
+        let assets = &self.assets;
+        self.pool.ask(Weight::Block, |node| blocks::block_of(node, assets.clone(), number)).await
+    }
+
+    async fn transfers_in(&self, range: BlockRange) -> Result<RangeTransfers, ChainError> {
+        if self.catch_up == CatchUp::Logs {
+            let quorum = self.final_blocks.quorum();
+            match ranges::logs_in_agreement(&self.pool, &self.assets, range, quorum).await {
+                Ok(Some(found)) => return Ok(found),
+                Ok(None) => {}
+                // A block with more logs than a node shows at once can still be had whole.
+                Err(error) => {
+                    tracing::warn!(chain = %self.name, %range, %error, "no logs: the blocks are read whole");
+                }
+            }
+        }
+        let assets = &self.assets;
+        self.pool.ask(Weight::Heavy, |node| ranges::blocks_of(node, assets.clone(), range)).await
+    }
+
+    /// Asks all nodes, since one that has not seen the transaction yet cannot be told from one that never will.
+    async fn transfers_of(&self, tx: TxHash) -> Result<Option<BlockTransfers>, ChainError> {
+        let assets = &self.assets;
+        let answers = self
+            .pool
+            .ask_each(Weight::Heavy, self.pool.places(), 1, |node| transaction::transfers_of(node, assets.clone(), tx))
+            .await;
+        let (mut unknown, mut failure) = (false, None);
+        for (_, answer) in answers {
+            match answer {
+                Ok(Some(found)) => return Ok(Some(found)),
+                Ok(None) => unknown = true,
+                Err(error) => failure = failure.or(Some(error)),
+            }
+        }
+        if unknown { Ok(None) } else { Err(failure.unwrap_or_else(|| self.pool.nobody())) }
+    }
+
+    async fn native_balances(&self, block: BlockRef, addresses: &[Address]) -> Result<Vec<Amount>, ChainError> {
+        let asked: Arc<[Address]> = addresses.into();
+        self.agreed_balances(addresses, |node| balances::of(node, block, Arc::clone(&asked))).await
+    }
+
+    async fn token_balances(
+        &self,
+        block: BlockRef,
+        token: &AssetId,
+        addresses: &[Address],
+    ) -> Result<Vec<Amount>, ChainError> {
+        let contract = token_balances::contract_of(&self.tokens, token)?;
+        let asked: Arc<[Address]> = addresses.into();
+        self.agreed_balances(addresses, |node| token_balances::of(node, block, contract, Arc::clone(&asked))).await
+    }
+
+    async fn announced(&self) {
+        self.bell.heard().await;
+    }
+
+    fn report(&self) -> SourceReport {
+        SourceReport {
+            nodes: self.pool.report(),
+            quorum: self.final_blocks.quorum(),
+            disagreement: self.final_blocks.disagreement(),
+            finality_by_depth: self.final_blocks.by_depth(),
+        }
     }
 }

@@ -5,10 +5,13 @@
 //! without leading zeros, data with two digits a byte, hashes and addresses of their exact length. Whether the parts fit
 //! together is not known here.
 
+pub(crate) mod whole;
+
 use core::fmt;
 use core::marker::PhantomData;
 
-use serde::de::{Deserialize, Deserializer, Error as _, Visitor};
+use alloy_primitives::hex;
+use serde::de::Visitor;
 use thiserror::Error;
 
 /// A text that is not hexadecimal as Ethereum's JSON-RPC writes it.
@@ -132,10 +135,11 @@ impl FromHex for Quantity {
 
 impl FromHex for Word {
     fn from_hex(text: &str) -> Result<Self, HexFault> {
-        let digits = quantity_digits(text)?;
-        let mut word = [0; 32];
-        hex::decode_to_slice(format!("{digits:0>64}"), &mut word).map_err(|_| HexFault::OutOfRange)?;
-        Ok(Self(word))
+        let digits = quantity_digits(text)?.as_bytes();
+        let mut padded = [b'0'; 64];
+        let behind = padded.len().checked_sub(digits.len()).and_then(|start| padded.get_mut(start..));
+        behind.ok_or(HexFault::OutOfRange)?.copy_from_slice(digits);
+        bytes_of(&padded).map(Self)
     }
 }
 
@@ -145,17 +149,27 @@ impl<const N: usize> FromHex for Fixed<N> {
         if digits.len() != N.saturating_mul(2) {
             return Err(HexFault::Length(N));
         }
-        let mut bytes = [0; N];
-        hex::decode_to_slice(digits, &mut bytes).map_err(|_| HexFault::NotHex)?;
-        Ok(Self(bytes))
+        bytes_of(digits.as_bytes()).map(Self)
     }
 }
 
 impl FromHex for Data {
     fn from_hex(text: &str) -> Result<Self, HexFault> {
         let digits = text.strip_prefix("0x").ok_or(HexFault::NoPrefix)?;
+        // The decoder would pass over a second prefix.
+        if digits.starts_with("0x") {
+            return Err(HexFault::NotHex);
+        }
         hex::decode(digits).map(Self).map_err(|_| HexFault::NotHex)
     }
+}
+
+/// Exactly `N` bytes of twice as many digits.
+fn bytes_of<const N: usize>(digits: &[u8]) -> Result<[u8; N], HexFault> {
+    // The decoder would pass over a prefix, which makes it see fewer digits than bytes.
+    let mut bytes = [0; N];
+    hex::decode_to_slice(digits, &mut bytes).map_err(|_| HexFault::NotHex)?;
+    Ok(bytes)
 }
 
 fn quantity_digits(text: &str) -> Result<&str, HexFault> {
@@ -187,13 +201,15 @@ impl<T: FromHex> Visitor<'_> for HexVisitor<T> {
 
 macro_rules! deserialize_from_hex {
     ($(($($generics:tt)*) $name:ty;)*) => {$(
-        impl<'de, $($generics)*> Deserialize<'de> for $name {
-            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                deserializer.deserialize_str(HexVisitor(PhantomData)).map_err(D::Error::custom)
+        impl<'de, $($generics)*> serde::Deserialize<'de> for $name {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let read = deserializer.deserialize_str($crate::wire::HexVisitor(core::marker::PhantomData));
+                read.map_err(<D::Error as serde::de::Error>::custom)
             }
         }
     )*};
 }
+use deserialize_from_hex;
 
 deserialize_from_hex! {
     () Quantity;
@@ -260,6 +276,8 @@ mod tests {
     fn data_has_two_digits_a_byte() {
         assert_eq!(Data::from_hex("0x"), Ok(Data(Vec::new())));
         assert_eq!(fault::<Data>("0xabc"), HexFault::NotHex);
+        assert_eq!(fault::<Data>("0x0xab"), HexFault::NotHex);
+        assert_eq!(fault::<Fixed<2>>("0x0xab"), HexFault::NotHex);
         assert_eq!(fault::<Data>("abcd"), HexFault::NoPrefix);
     }
 

@@ -7,7 +7,7 @@ use xthonpay_chain_evm::{BODY_BYTES_MAX, EvmChain};
 use xthonpay_domain::block::BlockNumber;
 use xthonpay_payments::port::chain::{ChainError, ChainSource as _};
 
-use crate::scripted::{NUMBER, Reply, ScriptedNode, chain, config, hash, receipts};
+use crate::scripted::{NUMBER, Reply, ScriptedNode, answer_all, chain, config, hash, receipts, sound_result, source};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
@@ -230,12 +230,26 @@ async fn logs_of_another_shape_are_well_formed_but_no_transfers() {
 }
 
 #[tokio::test]
-async fn a_node_without_block_receipts_is_named_with_the_fix() {
-    let node = ScriptedNode::refusing("eth_getBlockReceipts", -32601).await;
+async fn a_node_with_neither_block_receipts_nor_logs_is_named_with_the_fix() {
+    let node = ScriptedNode::start(|request| {
+        let mut answer = answer_all(request, &sound_result);
+        let calls = request.as_array().cloned().unwrap_or_else(|| vec![request.clone()]);
+        for (position, call) in calls.iter().enumerate() {
+            if ["eth_getBlockReceipts", "eth_getLogs"].iter().any(|method| call["method"] == *method) {
+                let refusal = json!({"id": call["id"], "error": {"code": -32601, "message": "no"}});
+                match answer.as_array_mut() {
+                    Some(answers) => answers[position] = refusal,
+                    None => answer = refusal,
+                }
+            }
+        }
+        Reply::Json(answer)
+    })
+    .await;
     let answer = transfers(&chain(&[&node])).await;
-    assert_eq!(kind(&answer), Mismatch);
+    assert_eq!(kind(&answer), Mismatch, "{answer:?}");
     let reason = answer.expect_err("a mismatch").to_string();
-    assert!(reason.contains("eth_getBlockReceipts") && reason.contains("`nodes`"), "{reason}");
+    assert!(reason.contains("eth_getLogs") && reason.contains("`nodes`"), "{reason}");
 }
 
 #[tokio::test]
@@ -255,7 +269,7 @@ async fn answers_that_never_end_are_given_up() {
         let node = ScriptedNode::faulty(fault).await;
         let mut config = config(vec![node.url()]);
         config.request_timeout = Duration::from_millis(400);
-        let answer = EvmChain::new(config).expect("sound").head().await;
+        let answer = source(config).head().await;
         assert_eq!(kind(&answer), Unavailable);
         assert!(answer.expect_err("too slow").to_string().contains("within 400 ms"));
     }
@@ -280,11 +294,11 @@ async fn errors_and_config_show_no_credentials() {
         let node = ScriptedNode::faulty(fault).await;
         let config = config(vec![node.url_with_credentials()]);
         errors.push(format!("{config:?}"));
-        let answer = EvmChain::new(config).expect("sound").head().await;
+        let answer = source(config).head().await;
         errors.push(format!("{:?}", answer.expect_err("a fault")));
     }
     let nobody = config(vec!["http://user:hunter2@127.0.0.1:1/api-key?token=secret".parse().expect("a URL")]);
-    errors.push(format!("{:?}", EvmChain::new(nobody).expect("sound").head().await.expect_err("nobody there")));
+    errors.push(format!("{:?}", source(nobody).head().await.expect_err("nobody there")));
     for text in errors {
         assert!(!["hunter2", "api-key", "secret", "user"].iter().any(|word| text.contains(word)), "{text}");
         assert!(!text.contains('\u{1b}'), "{text:?}");
@@ -315,7 +329,8 @@ fn raw(text: &str) -> Reply {
     Reply::Http("200 OK", "content-type: application/json\r\n", text.as_bytes().to_vec())
 }
 
+/// Answers to single questions stay as they are.
 fn rearranged(mut answer: Value, arrange: fn(&mut Vec<Value>)) -> Reply {
-    arrange(answer.as_array_mut().expect("a batch"));
+    answer.as_array_mut().into_iter().for_each(arrange);
     Reply::Json(answer)
 }

@@ -1,10 +1,13 @@
 //! Which node answers when one does not.
 
-use xthonpay_chain_evm::EvmChain;
+use std::time::Duration;
+
+use tokio::time::Instant;
 use xthonpay_domain::block::BlockNumber;
 use xthonpay_payments::port::chain::{ChainError, ChainSource as _};
 
-use crate::scripted::{HEAD, NUMBER, Reply, ScriptedNode, chain, config};
+use crate::puppet::{Puppet, until};
+use crate::scripted::{HEAD, NUMBER, Reply, ScriptedNode, chain, config, source};
 
 #[tokio::test]
 async fn moves_to_the_next_node_and_stays_there() {
@@ -56,7 +59,66 @@ async fn never_believes_a_node_of_another_chain() {
 #[tokio::test]
 async fn everybody_gone_is_transient() {
     let nobody = || "http://127.0.0.1:1/".parse().expect("a URL");
-    let chain = EvmChain::new(config(vec![nobody(), nobody()])).expect("sound");
+    let chain = source(config(vec![nobody(), nobody()]));
     let error = chain.head().await.expect_err("nobody there");
     assert!(error.is_transient(), "{error}");
+}
+
+#[tokio::test]
+async fn a_node_that_keeps_failing_is_left_alone_and_tried_again() {
+    let (puppet, node) = Puppet::start(HEAD, NUMBER).await;
+    let chain = chain(&[&node]);
+    puppet.is_down(true);
+    for _ in 0..20 {
+        assert!(matches!(chain.head().await, Err(ChainError::Unavailable { .. })));
+    }
+    let asked = node.requests();
+    assert!((3..8).contains(&asked), "three failures are enough: {asked} requests");
+    let report = chain.report();
+    let problem = report.nodes[0].problem.clone().expect("told");
+    assert!(problem.contains("HTTP status 503"), "{problem}");
+    puppet.is_down(false);
+    until("the node is tried again", async || chain.head().await.is_ok()).await;
+    assert_eq!(chain.report().nodes[0].problem, None);
+}
+
+#[tokio::test]
+async fn the_second_node_is_asked_too_when_the_first_takes_unusually_long() {
+    let (slow, first) = Puppet::start(HEAD, NUMBER).await;
+    let (_, second) = Puppet::start(HEAD, NUMBER).await;
+    let chain = chain(&[&first, &second]);
+    for _ in 0..20 {
+        chain.head().await.expect("answered");
+    }
+    assert_eq!(second.requests(), 0, "one node is enough while it is quick");
+    slow.takes(Duration::from_secs(15));
+    let started = Instant::now();
+    assert_eq!(chain.head().await, Ok(BlockNumber(HEAD)));
+    assert!(started.elapsed() < Duration::from_secs(5), "took {:?}", started.elapsed());
+    // One slow answer costs nobody its place; a few do.
+    for _ in 0..5 {
+        chain.head().await.expect("answered");
+    }
+    assert!(chain.report().nodes[1].primary);
+}
+
+#[tokio::test]
+async fn a_quick_refusal_does_not_beat_a_slow_answer() {
+    let (slow, first) = Puppet::start(HEAD, NUMBER).await;
+    let broken = ScriptedNode::faulty(|_, _| Reply::Http("503 Busy", "", Vec::new())).await;
+    slow.takes(Duration::from_millis(1_500));
+    let chain = chain(&[&first, &broken]);
+    assert_eq!(chain.head().await, Ok(BlockNumber(HEAD)));
+}
+
+#[tokio::test]
+async fn a_hanging_node_does_not_hold_up_what_the_others_agree_on() {
+    let (hanging, first) = Puppet::start(HEAD, NUMBER).await;
+    let (_, second) = Puppet::start(HEAD, NUMBER).await;
+    let (_, third) = Puppet::start(HEAD, NUMBER).await;
+    hanging.takes(Duration::from_secs(60));
+    let chain = chain(&[&first, &second, &third]);
+    let started = Instant::now();
+    assert_eq!(chain.finalized().await.expect("two are enough").number, BlockNumber(NUMBER));
+    assert!(started.elapsed() < Duration::from_secs(4), "took {:?}", started.elapsed());
 }

@@ -3,8 +3,18 @@
 //! What a real node does is tested elsewhere; here a node lies, stalls and stutters.
 
 mod bad_answers;
+mod balances;
+mod canned;
 mod failover;
 mod finality;
+mod heads;
+mod large_block;
+mod puppet;
+mod quorum;
+mod ranges;
+mod real_node;
+mod roots;
 mod scripted;
 mod self_check;
 mod sound;
+mod token_balances;

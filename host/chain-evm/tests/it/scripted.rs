@@ -1,6 +1,7 @@
 //! A JSON-RPC node that answers what a test wants, down to the bytes, and a sound block to start from.
 
 use std::io::Write as _;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -9,14 +10,19 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use url::Url;
-use xthonpay_chain_evm::{EvmChain, EvmChainConfig, Finality};
+use xthonpay_chain_evm::{CatchUp, EvmChain, EvmChainConfig, EvmChainError, Finality};
 use xthonpay_domain::address::Address;
 use xthonpay_domain::amount::Decimals;
 use xthonpay_domain::asset::{Asset, AssetKind};
+use xthonpay_domain::time::Timestamp;
+use xthonpay_payments::port::clock::Clock;
+use xthonpay_payments::port::random::Random;
 
 pub(crate) const CHAIN_ID: u64 = 56;
 pub(crate) const HEAD: u64 = 0x12;
 pub(crate) const NUMBER: u64 = 0x10;
+/// When every scripted block was made, in Unix seconds.
+pub(crate) const TIME: u64 = 0x6b49_d200;
 pub(crate) const USDT: Address = Address::new([0x55; 20]);
 pub(crate) const PAYER: Address = Address::new([0x11; 20]);
 pub(crate) const ALICE: Address = Address::new([0xaa; 20]);
@@ -35,12 +41,15 @@ pub(crate) enum Reply {
     Drip(Value),
     /// Nothing, while the connection stays open.
     Silence,
+    /// A complete answer, but only after a while.
+    Late(Duration, Value),
 }
 
 /// A node on a local port.
 pub(crate) struct ScriptedNode {
     address: String,
     methods: Arc<Mutex<Vec<String>>>,
+    requests: Arc<AtomicUsize>,
 }
 
 impl ScriptedNode {
@@ -49,13 +58,16 @@ impl ScriptedNode {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a local port");
         let address = listener.local_addr().expect("bound").to_string();
         let methods = Arc::new(Mutex::new(Vec::new()));
-        let (seen, script) = (Arc::clone(&methods), Arc::new(script));
+        let requests = Arc::new(AtomicUsize::new(0));
+        let (seen, counted, script) = (Arc::clone(&methods), Arc::clone(&requests), Arc::new(script));
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
+                // Every request comes on a connection of its own.
+                counted.fetch_add(1, Ordering::SeqCst);
                 tokio::spawn(serve(stream, Arc::clone(&script), Arc::clone(&seen)));
             }
         });
-        Self { address, methods }
+        Self { address, methods, requests }
     }
 
     /// A node that answers soundly.
@@ -113,6 +125,11 @@ impl ScriptedNode {
         format!("http://user:hunter2@{}/v2/api-key?token=secret", self.address).parse().expect("a URL")
     }
 
+    /// How many requests came, each with one question or a batch.
+    pub(crate) fn requests(&self) -> usize {
+        self.requests.load(Ordering::SeqCst)
+    }
+
     /// How often a method was asked.
     pub(crate) fn asked(&self, method: &str) -> usize {
         self.methods.lock().expect("not poisoned").iter().filter(|seen| *seen == method).count()
@@ -121,13 +138,46 @@ impl ScriptedNode {
 
 /// A chain with one native asset and one token, read from these nodes.
 pub(crate) fn chain(nodes: &[&ScriptedNode]) -> EvmChain {
-    EvmChain::new(config(nodes.iter().map(|node| node.url()).collect())).expect("a sound config")
+    source(config(nodes.iter().map(|node| node.url()).collect()))
+}
+
+/// The source of a sound config.
+pub(crate) fn source(config: EvmChainConfig) -> EvmChain {
+    try_source(config).expect("a sound config")
+}
+
+/// The source of any config. Its clock stands at the time of the scripted blocks, and its chances are always the same.
+pub(crate) fn try_source(config: EvmChainConfig) -> Result<EvmChain, EvmChainError> {
+    let random: Arc<dyn Random> = Arc::new(SameBytes);
+    EvmChain::new(config, Arc::new(BlockTime), &random)
+}
+
+struct BlockTime;
+
+impl Clock for BlockTime {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_secs(TIME)
+    }
+}
+
+struct SameBytes;
+
+impl Random for SameBytes {
+    fn fill(&self, bytes: &mut [u8]) {
+        bytes.fill(0);
+    }
 }
 
 pub(crate) fn config(nodes: Vec<Url>) -> EvmChainConfig {
     let decimals = Decimals::new(18).expect("in range");
     let asset = |id: &str, kind| Asset { id: id.parse().expect("an asset id"), kind, decimals };
+    let quorum = EvmChainConfig::default_quorum(nodes.len());
     EvmChainConfig {
+        quorum,
+        catch_up: CatchUp::Blocks,
+        fallback_depth: None,
+        checkpoint: None,
+        websockets: Vec::new(),
         name: "bsc".parse().expect("a name"),
         chain_id: CHAIN_ID,
         nodes,
@@ -153,6 +203,7 @@ pub(crate) fn sound_result(call: &Value) -> Value {
 fn number_in(call: &Value) -> u64 {
     match call["params"][0].as_str().unwrap_or_default() {
         "finalized" => NUMBER,
+        "latest" => HEAD,
         text => u64::from_str_radix(text.trim_start_matches("0x"), 16).expect("a number"),
     }
 }
@@ -180,7 +231,8 @@ pub(crate) fn block(number: u64, full: bool) -> Value {
     let hashes = || (0..3).map(|index| json!(hash(format!("{number}/{index}")))).collect::<Vec<_>>();
     json!({
         "number": format!("{number:#x}"), "hash": hash(number), "parentHash": hash(number.saturating_sub(1)),
-        "timestamp": "0x6b49d200", "gasUsed": "0x3c", "extraData": "0xd883", "size": "0x100",
+        "timestamp": format!("{TIME:#x}"), "gasUsed": "0x3c", "extraData": "0xd883", "size": "0x100",
+        "logsBloom": format!("0x{}", "00".repeat(256)),
         "transactions": if full { json!(transactions) } else { json!(hashes()) },
     })
 }
@@ -210,7 +262,7 @@ pub(crate) fn receipts(number: u64) -> Value {
 }
 
 /// One answer for each call of a request, which may be a batch.
-fn answer_all(request: &Value, result: &dyn Fn(&Value) -> Value) -> Value {
+pub(crate) fn answer_all(request: &Value, result: &dyn Fn(&Value) -> Value) -> Value {
     let answer = |call: &Value| json!({"jsonrpc": "2.0", "id": call["id"], "result": result(call)});
     match request.as_array() {
         Some(calls) => calls.iter().map(answer).collect(),
@@ -272,6 +324,10 @@ async fn reply(stream: &mut TcpStream, reply: Reply) -> std::io::Result<()> {
             Ok(())
         }
         Reply::Silence => std::future::pending().await,
+        Reply::Late(delay, value) => {
+            tokio::time::sleep(delay).await;
+            complete(stream, "200 OK", "content-type: application/json\r\n", value.to_string().as_bytes()).await
+        }
     }
 }
 

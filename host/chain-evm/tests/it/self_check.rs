@@ -1,10 +1,11 @@
 //! Whether the nodes serve what the config says, and which key to change when they do not.
 
 use serde_json::{Value, json};
-use xthonpay_chain_evm::{EvmChain, EvmChainError};
+use xthonpay_chain_evm::{Checkpoint, EvmChainError, Finality};
+use xthonpay_domain::block::BlockNumber;
 use xthonpay_payments::port::chain::{ChainError, ChainSource as _};
 
-use crate::scripted::{Reply, ScriptedNode, chain, config};
+use crate::scripted::{NUMBER, Reply, ScriptedNode, TIME, chain, config, hash, source, try_source};
 
 #[tokio::test]
 async fn a_sound_node_passes() {
@@ -30,7 +31,6 @@ async fn what_differs_is_named_with_the_key_to_change() {
         ),
         (code_3, "chains.bsc.assets.USDT.contract"),
         (changed("eth_getCode", |code| *code = json!("0x")).await, "finds no contract"),
-        (ScriptedNode::refusing("eth_getBlockReceipts", -32601).await, "eth_getBlockReceipts is not offered"),
     ];
     for (node, expected) in table {
         let answer = chain(&[&node]).self_check().await;
@@ -50,11 +50,13 @@ async fn a_second_node_of_another_chain_is_refused_too() {
 #[tokio::test]
 async fn an_unreachable_node_is_no_mismatch() {
     let nobody = || "http://127.0.0.1:1/".parse().expect("a URL");
-    let alone = EvmChain::new(config(vec![nobody()])).expect("sound").self_check().await;
+    let alone = source(config(vec![nobody()])).self_check().await;
     assert!(matches!(alone, Err(ChainError::Unavailable { .. })), "{alone:?}");
     let sound = ScriptedNode::sound().await;
-    let backed = EvmChain::new(config(vec![nobody(), sound.url()])).expect("sound").self_check().await;
-    assert_eq!(backed, Ok(()));
+    let backed = source(config(vec![nobody(), sound.url()]));
+    assert_eq!(backed.self_check().await, Ok(()));
+    let problem = backed.report().nodes[0].problem.clone();
+    assert!(problem.as_ref().is_some_and(|problem| problem.contains("could not be checked")), "{problem:?}");
     let busy = ScriptedNode::start(|_| Reply::Http("429 Slow down", "", Vec::new())).await;
     assert!(chain(&[&busy]).self_check().await.is_err_and(|error| error.is_transient()));
 }
@@ -65,7 +67,7 @@ fn a_config_that_contradicts_itself_is_refused() {
     let refused = |change: fn(&mut xthonpay_chain_evm::EvmChainConfig)| {
         let mut config = config(vec![node()]);
         change(&mut config);
-        EvmChain::new(config).err()
+        try_source(config).err()
     };
     assert!(refused(|_| {}).is_none());
     assert!(matches!(refused(|c| c.nodes.clear()), Some(EvmChainError::NoNodes { .. })));
@@ -79,4 +81,91 @@ fn a_config_that_contradicts_itself_is_refused() {
     assert!(matches!(twice, Some(EvmChainError::SameAsset { .. })));
     let same_name = refused(|c| c.assets[0].id = c.assets[1].id.clone());
     assert!(matches!(same_name, Some(EvmChainError::SameAsset { .. })));
+}
+
+#[test]
+fn what_the_config_says_about_several_nodes_is_checked() {
+    let url = |text: &str| text.parse().expect("a URL");
+    let refused = |change: &dyn Fn(&mut xthonpay_chain_evm::EvmChainConfig)| {
+        let mut config = config(vec![url("http://127.0.0.1:1/"), url("http://127.0.0.1:2/")]);
+        change(&mut config);
+        try_source(config).err()
+    };
+    assert!(refused(&|_| {}).is_none());
+    assert!(refused(&|c| c.fallback_depth = Some(240)).is_none());
+    assert!(refused(&|c| c.websockets = vec![url("ws://127.0.0.1:1/"), url("wss://127.0.0.1:2/")]).is_none());
+    for quorum in [0, 3] {
+        let told = refused(&|c| c.quorum = quorum);
+        assert!(matches!(told, Some(EvmChainError::Quorum { nodes: 2, .. })), "{told:?}");
+    }
+    assert!(matches!(refused(&|c| c.fallback_depth = Some(0)), Some(EvmChainError::FallbackDepth { .. })));
+    let two_depths = refused(&|c| (c.finality, c.fallback_depth) = (Finality::Depth(12), Some(240)));
+    assert!(matches!(two_depths, Some(EvmChainError::FallbackDepth { .. })));
+    let http = refused(&|c| c.websockets = vec![url("http://127.0.0.1:1/")]);
+    assert!(matches!(http, Some(EvmChainError::NotWebsocket { position: 1, .. })));
+    let third = refused(&|c| c.websockets = vec![url("ws://a/"), url("ws://b/"), url("ws://c/")]);
+    assert!(matches!(third, Some(EvmChainError::TooManyWebsockets { websockets: 3, nodes: 2, .. })));
+    for error in [http, third, two_depths] {
+        assert!(error.is_some_and(|error| !error.is_transient()));
+    }
+}
+
+#[tokio::test]
+async fn every_node_must_have_the_checkpoint() {
+    let sound = ScriptedNode::sound().await;
+    let forked = ScriptedNode::changed("eth_getBlockByNumber", |block| {
+        if block["number"] == "0x7" {
+            block["hash"] = json!(hash("another branch"));
+        }
+    })
+    .await;
+    let with = |nodes: &[&ScriptedNode], number: u64| {
+        let mut config = config(nodes.iter().map(|node| node.url()).collect());
+        let hash = hash(number).parse().expect("a hash");
+        config.checkpoint = Some(Checkpoint { number: BlockNumber(number), hash });
+        source(config)
+    };
+    assert_eq!(with(&[&sound], 7).self_check().await, Ok(()));
+    assert_eq!(with(&[&sound, &forked], 6).self_check().await, Ok(()), "they part above it");
+    let chain = with(&[&sound, &forked], 7);
+    let answer = chain.self_check().await;
+    let Err(ChainError::Mismatch { reason }) = &answer else { unreachable!("{answer:?}") };
+    assert!(reason.contains("node 2") && reason.contains("chains.bsc.checkpoint.hash"), "{reason}");
+    assert!(chain.report().nodes[1].problem.is_some());
+}
+
+#[tokio::test]
+async fn a_clock_far_from_the_blocks_is_told_and_costs_a_node_its_place() {
+    for shift in [-121_i64, -120, 120, 121] {
+        let shifted = ScriptedNode::changed("eth_getBlockByNumber", move |block| {
+            let time = TIME.checked_add_signed(shift).expect("in range");
+            block["timestamp"] = json!(format!("{time:#x}"));
+        })
+        .await;
+        let chain = chain(&[&shifted]);
+        assert_eq!(chain.self_check().await, Ok(()), "it may be the host's clock that is wrong");
+        let problem = chain.report().nodes[0].problem.clone();
+        let told = problem.is_some_and(|problem| problem.contains("this host's clock"));
+        assert_eq!(told, shift.abs() > 120, "{shift} s");
+        assert!(chain.block(BlockNumber(NUMBER)).await.is_ok(), "a single node is asked all the same");
+    }
+}
+
+#[tokio::test]
+async fn the_report_tells_everything_without_a_question() {
+    let node = ScriptedNode::sound().await;
+    let chain = chain(&[&node]);
+    let before = chain.report();
+    assert_eq!((before.nodes.len(), before.quorum, before.disagreement.as_ref()), (1, 1, None));
+    assert!(before.nodes[0].primary);
+    assert_eq!((before.nodes[0].verification, before.nodes[0].head, before.nodes[0].announces), (None, None, None));
+    assert_eq!(node.requests(), 0);
+    assert_eq!(chain.self_check().await, Ok(()));
+    let asked = node.requests();
+    let after = chain.report();
+    assert!(after.nodes[0].label.starts_with("node 1 (127.0.0.1:"), "{after:?}");
+    assert!(after.nodes[0].verification.is_some());
+    assert_eq!(after.nodes[0].finalized, Some(BlockNumber(NUMBER)));
+    assert_eq!(after.nodes[0].problem, None);
+    assert_eq!(node.requests(), asked);
 }
