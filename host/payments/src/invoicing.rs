@@ -18,6 +18,7 @@ use xthonpay_domain::text::{CustomerRef, ExternalId, MetadataKey, MetadataValue}
 
 use crate::access::Principal;
 use crate::catalog::Catalog;
+use crate::delivery::audience::Audience;
 use crate::port::clock::Clock;
 use crate::port::egress::{EgressError, WebhookTransport};
 use crate::port::hooks::{Draft, HookFailure, Hooks};
@@ -185,16 +186,18 @@ impl Invoicing {
             invoice.created_at,
             self.catalog.as_ref(),
         );
-        let mut changes = Changeset::new()
-            .with(Write::CreateInvoice(Box::new(invoice.clone())))
-            .with(Write::CreateAddress(own))
-            .with(Write::CreateEvent(created));
+        let mut changes =
+            Changeset::new().with(Write::CreateInvoice(Box::new(invoice.clone()))).with(Write::CreateAddress(own));
+        let audience = Audience::of(&invoice);
+        audience.record(&mut changes, created);
         changes.writes.extend(caller.used_signature.clone().map(Write::UseSignature));
         // Before the record exists: the caller may go away while it is written, and still find the invoice in a list.
         self.watch.insert(address);
         match self.store.commit(changes).await {
             Ok(()) => {
-                self.wakeups.routing.notify_one();
+                if audience.hears(EventKind::InvoiceCreated) {
+                    self.wakeups.routing.notify_one();
+                }
                 Ok(Created::New(invoice))
             }
             Err(CommitError::Refused) => self.after_refusal(caller, &new).await,

@@ -7,6 +7,7 @@
 #![cfg_attr(not(test), warn(clippy::as_conversions, clippy::arithmetic_side_effects, clippy::indexing_slicing))]
 
 pub mod access;
+pub mod audit;
 pub mod balances;
 pub mod catalog;
 pub mod delivery;

@@ -6,12 +6,13 @@
 use xthonpay_domain::amount::AmountError;
 use xthonpay_domain::deposit::Deposit;
 use xthonpay_domain::event::{Event, EventKind};
-use xthonpay_domain::id::EventId;
+use xthonpay_domain::id::{EventId, InvoiceId};
 use xthonpay_domain::invoice::assessment::{Facts, PaymentFact, Ruling, assess};
 use xthonpay_domain::invoice::{Invoice, transition};
 use xthonpay_domain::text::ExternalId;
 use xthonpay_domain::time::Timestamp;
 
+use crate::delivery::audience::Audience;
 use crate::port::store::{Changeset, Write};
 use crate::snapshot::{DecimalsOf, InvoiceEventData, InvoiceSnapshot, PaymentSnapshot, to_json};
 
@@ -88,8 +89,7 @@ pub fn invoice_event(
         },
     };
     Event {
-        // Made from the position, so that no two writers can tell two different events at one position.
-        id: EventId::from_fact(&[invoice.id.as_str(), &invoice.events.to_string()]),
+        id: event_id(&invoice.id, invoice.events),
         kind,
         at,
         merchant: invoice.merchant.clone(),
@@ -100,8 +100,15 @@ pub fn invoice_event(
     }
 }
 
+/// The id of an invoice's event: made from its position, so that no two writers can tell two different events at one position.
+#[must_use]
+pub fn event_id(invoice: &InvoiceId, sequence: u64) -> EventId {
+    EventId::from_fact(&[invoice.as_str(), &sequence.to_string()])
+}
+
 /// Adds an invoice's next revision and its events to a changeset.
 pub fn record(changes: &mut Changeset, invoice: Invoice, events: Vec<Event>) {
+    let audience = Audience::of(&invoice);
+    events.into_iter().for_each(|event| audience.record(changes, event));
     changes.push(Write::UpdateInvoice(Box::new(invoice)));
-    events.into_iter().for_each(|event| changes.push(Write::CreateEvent(event)));
 }

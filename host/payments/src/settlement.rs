@@ -196,6 +196,9 @@ impl Settlement {
 
     /// Lets the invoices expire whose expiry their chain has passed, a bounded number on each chain.
     ///
+    /// On a frozen chain none expires: whether its final blocks are what they seem is the question there. Rulings go on, as they
+    /// are about money that is credited and stays so.
+    ///
     /// # Errors
     /// The first [`SettlementError`]; the other invoices expire all the same.
     pub async fn expire_all(&self) -> Result<(), SettlementError> {
@@ -208,7 +211,10 @@ impl Settlement {
 
     async fn expire_of(&self, chain: &ChainName, finalized_time: Timestamp) -> Result<(), SettlementError> {
         let mut outcome = Ok(());
-        for invoice in self.store.invoices_past_expiry(chain, finalized_time, EXPIRIES_PER_TICK).await? {
+        if self.store.cursor(chain).await?.is_some_and(|cursor| cursor.frozen.is_some()) {
+            return outcome;
+        }
+        for invoice in self.store.invoices_past_expiry(chain, finalized_time, None, EXPIRIES_PER_TICK).await? {
             match self.update(&invoice, None).await {
                 // A payment came at the same moment; the next tick looks again.
                 Ok(()) | Err(SettlementError::Commit(CommitError::Refused)) => {}

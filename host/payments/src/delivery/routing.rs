@@ -2,6 +2,8 @@
 //!
 //! An event is routed once: its deliveries and the mark "routed" are one changeset. The formatter plugin runs before that and
 //! outside of any transaction; when it fails, the operator's policy decides between the built-in form and trying again.
+//! Who hears of an event is decided in [`audience`](super::audience), which also keeps most events that nobody hears from
+//! coming here.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,10 +15,11 @@ use thiserror::Error;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
-use xthonpay_domain::event::{Event, EventKind};
+use xthonpay_domain::event::Event;
 use xthonpay_domain::id::DeliveryId;
 use xthonpay_domain::invoice::url_text::CallbackUrl;
 
+use crate::delivery::audience::Audience;
 use crate::delivery::builtin_format;
 use crate::delivery::schedule::Schedule;
 use crate::port::clock::Clock;
@@ -81,25 +84,12 @@ pub struct Routing {
     pub wakeups: Wakeups,
 }
 
-/// Whether the receiver of an invoice's callback URL hears of an event: of what happens to the invoice after the merchant
-/// made it. Single payments are part of the invoice's snapshot.
-fn goes_to_callback(kind: EventKind) -> bool {
-    match kind {
-        EventKind::InvoicePartiallyPaid
-        | EventKind::InvoiceConfirming
-        | EventKind::InvoicePaid
-        | EventKind::InvoiceOverpaid
-        | EventKind::InvoiceExpired
-        | EventKind::InvoicePaymentLate
-        | EventKind::InvoicePaymentReverted
-        | EventKind::InvoiceNeedsReview
-        | EventKind::DepositUnattributed => true,
-        EventKind::InvoiceCreated
-        | EventKind::PaymentDetected
-        | EventKind::PaymentConfirmed
-        | EventKind::PaymentReorged
-        | EventKind::DepositCredited => false,
-    }
+/// The events of one invoice that one look found, in their order.
+#[derive(Default)]
+struct Lane {
+    /// Those that somebody hears, with the address.
+    heard: Vec<(Event, CallbackUrl)>,
+    unheard: Vec<Event>,
 }
 
 impl Routing {
@@ -135,31 +125,54 @@ impl Routing {
             let lane = event.invoice.as_ref().map_or_else(|| event.id.to_string(), ToString::to_string);
             lanes.entry(lane).or_default().push(event);
         }
-        let outcomes: Vec<Result<(), RoutingError>> = stream::iter(lanes.into_values())
-            .map(|lane| self.route_lane(lane))
-            .buffer_unordered(ROUTED_AT_ONCE)
-            .collect()
-            .await;
-        outcomes.into_iter().collect::<Result<(), _>>().map(|()| found)
+        let lanes = stream::iter(lanes.into_values()).map(|events| self.lane(events)).buffer_unordered(ROUTED_AT_ONCE);
+        let mut outcome = Ok(());
+        let (mut heard, mut unheard) = (Vec::new(), Vec::new());
+        for lane in lanes.collect::<Vec<_>>().await {
+            match lane {
+                Ok(lane) => {
+                    heard.push(lane.heard);
+                    unheard.extend(lane.unheard);
+                }
+                Err(failure) => outcome = outcome.and(Err(failure.into())),
+            }
+        }
+        // One transaction for all of them, and before the others: no plugin has a say in it.
+        outcome = outcome.and(self.mark_routed(&unheard).await);
+        let routed = stream::iter(heard).map(|events| self.route_lane(events)).buffer_unordered(ROUTED_AT_ONCE);
+        routed.collect::<Vec<_>>().await.into_iter().fold(outcome, Result::and).map(|()| found)
+    }
+
+    /// Sorts the events of one invoice by whether anybody hears of them.
+    async fn lane(&self, events: Vec<Event>) -> Result<Lane, StoreError> {
+        let Some(id) = events.first().and_then(|event| event.invoice.clone()) else {
+            // Deposits without an invoice are heard of by endpoints only, of which there are none yet.
+            return Ok(Lane { unheard: events, ..Lane::default() });
+        };
+        let invoice = self.store.invoice(&id).await?;
+        let audience = invoice.as_ref().map(Audience::of);
+        let mut lane = Lane::default();
+        for event in events {
+            match audience.and_then(|audience| audience.callback(event.kind)) {
+                Some(url) => lane.heard.push((event, url.clone())),
+                None => lane.unheard.push(event),
+            }
+        }
+        Ok(lane)
     }
 
     /// Routes the events of one invoice in their order.
-    async fn route_lane(&self, events: Vec<Event>) -> Result<(), RoutingError> {
-        let Some(invoice) = events.first().and_then(|event| event.invoice.clone()) else {
-            // Deposits without an invoice are heard of by endpoints only, of which there are none yet.
-            return self.mark_routed(&events).await;
-        };
-        let callback = self.store.invoice(&invoice).await?.and_then(|invoice| invoice.callback_url);
-        for event in &events {
-            match &callback {
-                Some(url) if goes_to_callback(event.kind) => self.route_to(event, url).await?,
-                _ => self.mark_routed(std::slice::from_ref(event)).await?,
-            }
+    async fn route_lane(&self, events: Vec<(Event, CallbackUrl)>) -> Result<(), RoutingError> {
+        for (event, url) in &events {
+            self.route_to(event, url).await?;
         }
         Ok(())
     }
 
     async fn mark_routed(&self, events: &[Event]) -> Result<(), RoutingError> {
+        if events.is_empty() {
+            return Ok(());
+        }
         let changes = events.iter().map(|event| Write::MarkRouted(event.id.clone())).collect();
         Ok(self.store.commit(changes).await?)
     }

@@ -17,7 +17,7 @@ use crate::scanning::changes::ScanError;
 
 /// How far the host's clock, which dates invoices, may be ahead of the chain's. A clock that is off by more refuses every
 /// signed request long before.
-const CLOCK_MARGIN: Duration = Duration::from_secs(600);
+pub(crate) const CLOCK_MARGIN: Duration = Duration::from_secs(600);
 
 /// The block after which the scan begins.
 pub(super) async fn first_block(
@@ -30,10 +30,10 @@ pub(super) async fn first_block(
     let finalized = source.finalized().await?;
     let end_of_time = Timestamp::from_millis(u64::MAX);
     // Before the first scan no invoice of the chain has left `pending`, so these are all, or the first to expire.
-    let waiting = store.invoices_past_expiry(chain, end_of_time, READ_LIMIT_MAX).await?;
+    let waiting = store.invoices_past_expiry(chain, end_of_time, None, READ_LIMIT_MAX).await?;
     let payable = [oldest(&waiting), oldest_merchant(store, catalog).await?];
     match payable.into_iter().flatten().min() {
-        Some(made_at) => newest_before(source, finalized, earlier(made_at, CLOCK_MARGIN)).await,
+        Some(made_at) => Ok(newest_before(source, finalized, earlier(made_at, CLOCK_MARGIN)).await?),
         None => Ok(finalized),
     }
 }
@@ -66,13 +66,17 @@ async fn oldest_merchant(store: &dyn Store, catalog: &Catalog) -> Result<Option<
     Ok(oldest)
 }
 
-fn earlier(time: Timestamp, by: Duration) -> Timestamp {
+pub(crate) fn earlier(time: Timestamp, by: Duration) -> Timestamp {
     let millis = u64::try_from(by.as_millis()).unwrap_or(u64::MAX);
     Timestamp::from_millis(time.as_millis().saturating_sub(millis))
 }
 
 /// The newest block at or below `top` whose time is before `time`, or the genesis block.
-async fn newest_before(source: &dyn ChainSource, top: BlockRef, time: Timestamp) -> Result<BlockRef, ScanError> {
+pub(crate) async fn newest_before(
+    source: &dyn ChainSource,
+    top: BlockRef,
+    time: Timestamp,
+) -> Result<BlockRef, ChainError> {
     // Down from the top in growing strides, then by halves: about twice the logarithm of the distance.
     let (mut low, mut high) = (top, top.number);
     let mut stride = 1_u64;
@@ -92,9 +96,9 @@ async fn newest_before(source: &dyn ChainSource, top: BlockRef, time: Timestamp)
     Ok(low)
 }
 
-async fn block(source: &dyn ChainSource, number: BlockNumber) -> Result<BlockRef, ScanError> {
+async fn block(source: &dyn ChainSource, number: BlockNumber) -> Result<BlockRef, ChainError> {
     let missing = || ChainError::Unavailable {
-        reason: format!("block {number} is needed to begin before the oldest invoice, and the node does not have it"),
+        reason: format!("block {number} is needed to begin before the oldest invoice, and too few nodes have it"),
     };
-    Ok(source.block(number).await?.ok_or_else(missing)?)
+    source.block(number).await?.ok_or_else(missing)
 }

@@ -1,13 +1,15 @@
 //! What a block, a lost block and new finality mean for the records.
 //!
 //! Each function reads what it needs and returns one changeset with everything that belongs together; nothing is stored
-//! here. If the records change before the changeset is stored, the store refuses it and the scanner starts over.
+//! here, except that indices of addresses are used up, which a repetition does not do twice. If the records change before the
+//! changeset is stored, the store refuses it and the scanner starts over.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use thiserror::Error;
 use tracing::warn;
+use xthonpay_domain::address::Address;
 use xthonpay_domain::amount::AmountError;
 use xthonpay_domain::asset::AssetId;
 use xthonpay_domain::block::BlockRef;
@@ -20,9 +22,10 @@ use xthonpay_domain::time::Timestamp;
 use xthonpay_domain::transfer::{BlockTransfers, Transfer};
 
 use crate::catalog::Catalog;
+use crate::invoicing::address_indices::AddressIndices;
 use crate::port::chain::ChainError;
 use crate::port::clock::Clock;
-use crate::port::store::{Changeset, CommitError, Cursor, Store, StoreError, Write};
+use crate::port::store::{Changeset, CommitError, Cursor, OwnAddress, Store, StoreError, Write};
 use crate::reassess::{NewFacts, reassess, record};
 use crate::scanning::watch_set::WatchSet;
 use crate::snapshot::{DepositEventData, PaymentSnapshot, to_json};
@@ -98,6 +101,8 @@ pub struct Books {
     pub catalog: Arc<Catalog>,
     /// Addresses of ours.
     pub watch: Arc<WatchSet>,
+    /// Whose the addresses are that are watched ahead of being given out.
+    pub indices: Arc<AddressIndices>,
     /// Time of the records.
     pub clock: Arc<dyn Clock>,
 }
@@ -106,6 +111,8 @@ pub struct Books {
 #[derive(Default)]
 struct Touched {
     deposits: BTreeMap<DepositId, Deposit>,
+    /// Addresses whose record is made by the same changeset.
+    addresses: BTreeMap<Address, OwnAddress>,
     by_invoice: BTreeMap<InvoiceId, Vec<(EventKind, Deposit)>>,
 }
 
@@ -124,19 +131,32 @@ impl Books {
     /// # Errors
     /// [`ScanError`].
     pub async fn extend(&self, at: &Position, found: &BlockTransfers) -> Result<Step, ScanError> {
+        self.extend_run(at, std::slice::from_ref(found), found.block).await
+    }
+
+    /// A run of new blocks on top of the tip, of which `last` is the newest; those without transfers may be left out.
+    ///
+    /// # Errors
+    /// [`ScanError`].
+    pub(super) async fn extend_run(
+        &self,
+        at: &Position,
+        found: &[BlockTransfers],
+        last: BlockRef,
+    ) -> Result<Step, ScanError> {
         let mut changes = Changeset::new();
         let mut touched = Touched::default();
-        // A transfer of nothing is no deposit and could never be posted; sources leave it out, and it must not stop the chain.
-        let ours = found
-            .transfers
-            .iter()
-            .filter(|transfer| !transfer.amount.is_zero() && self.watch.contains(&transfer.identity.to));
-        for transfer in ours {
-            self.sight(transfer, found.block, &mut changes, &mut touched).await?;
+        for found in found {
+            for transfer in self.ours(&found.transfers) {
+                self.sight(transfer, found.block, &mut changes, &mut touched).await?;
+            }
         }
-        let cursor = Cursor { tip: found.block, ..next_revision(&at.cursor) };
+        let cursor = Cursor { tip: last, ..next_revision(&at.cursor) };
         self.reassess_touched(&touched, cursor.finalized.time, &mut changes).await?;
-        changes.push(Write::PutBlock { chain: self.chain.clone(), block: found.block });
+        let below = found.iter().map(|found| found.block).filter(|block| block.number < last.number);
+        for block in below.chain([last]) {
+            changes.push(Write::PutBlock { chain: self.chain.clone(), block });
+        }
         changes.push(Write::SetCursor(cursor.clone()));
         let seen = replace(&at.seen, touched.deposits.into_values());
         Ok(Step { changes, after: Position { cursor, seen } })
@@ -147,15 +167,21 @@ impl Books {
     /// # Errors
     /// [`ScanError`].
     pub async fn retract(&self, at: &Position, parent: BlockRef) -> Result<Step, ScanError> {
+        let lost: Vec<Deposit> =
+            at.seen.iter().filter(|deposit| deposit.block.hash == at.cursor.tip.hash).cloned().collect();
+        self.orphan(at, &lost, Cursor { tip: parent, ..next_revision(&at.cursor) }).await
+    }
+
+    /// The blocks of the `lost` deposits, which are all among the seen ones, left the chain, and `cursor` is where that leads.
+    pub(super) async fn orphan(&self, at: &Position, lost: &[Deposit], cursor: Cursor) -> Result<Step, ScanError> {
         let mut changes = Changeset::new();
         let mut touched = Touched::default();
-        for before in at.seen.iter().filter(|deposit| deposit.block.hash == at.cursor.tip.hash) {
+        for before in lost {
             if let Some(after) = before.orphaned() {
                 changes.push(update(before, &after));
                 touched.add(after, EventKind::PaymentReorged);
             }
         }
-        let cursor = Cursor { tip: parent, ..next_revision(&at.cursor) };
         self.reassess_touched(&touched, cursor.finalized.time, &mut changes).await?;
         changes.push(Write::SetCursor(cursor.clone()));
         let seen = at.seen.iter().filter(|deposit| !touched.deposits.contains_key(&deposit.id)).cloned().collect();
@@ -196,7 +222,38 @@ impl Books {
         Ok(Some(Step { changes, after: Position { cursor, seen } }))
     }
 
-    /// One transfer to an address of ours in a new block.
+    /// Transfers of final blocks that were passed over, each with its block: they become seen, and what is final is credited
+    /// in the same way as all else. `None` when all of them are known.
+    ///
+    /// # Errors
+    /// [`ScanError`].
+    pub(super) async fn amend(
+        &self,
+        at: &Position,
+        missed: &[(&Transfer, BlockRef)],
+    ) -> Result<Option<Step>, ScanError> {
+        let mut changes = Changeset::new();
+        let mut touched = Touched::default();
+        for (transfer, block) in missed {
+            self.sight(transfer, *block, &mut changes, &mut touched).await?;
+        }
+        if touched.deposits.is_empty() {
+            return Ok(None);
+        }
+        let cursor = next_revision(&at.cursor);
+        self.reassess_touched(&touched, cursor.finalized.time, &mut changes).await?;
+        changes.push(Write::SetCursor(cursor.clone()));
+        let seen = replace(&at.seen, touched.deposits.into_values());
+        Ok(Some(Step { changes, after: Position { cursor, seen } }))
+    }
+
+    /// Those among a block's transfers that may be deposits.
+    pub(super) fn ours<'a>(&self, transfers: &'a [Transfer]) -> impl Iterator<Item = &'a Transfer> {
+        // A transfer of nothing is no deposit and could never be posted; sources leave it out, and it must not stop the chain.
+        transfers.iter().filter(|transfer| !transfer.amount.is_zero() && self.watch.contains(&transfer.identity.to))
+    }
+
+    /// One transfer to an address of ours in a block.
     async fn sight(
         &self,
         transfer: &Transfer,
@@ -206,8 +263,10 @@ impl Books {
     ) -> Result<(), ScanError> {
         let id = transfer.identity.deposit_id();
         if touched.deposits.contains_key(&id) {
-            let reason =
-                format!("block {} names one transfer twice, in transaction {}", block.hash, transfer.identity.tx);
+            let reason = format!(
+                "block {} names one transfer twice: {:?} to {}",
+                block.hash, transfer.identity.origin, transfer.identity.to
+            );
             return Err(ChainError::Inconsistent { reason }.into());
         }
         if let Some(before) = self.store.deposit(&id).await? {
@@ -217,10 +276,10 @@ impl Books {
             }
             return Ok(());
         }
-        let Some(own) = self.store.address(&transfer.identity.to).await? else {
+        let Some(own) = self.owner(&transfer.identity.to, changes, touched).await? else {
             // Watched for a record that was never made. Nobody was told the address, so this is not a payment; and it must not
             // stop the chain, since whoever knows the derivation path can send to it.
-            warn!(to = %transfer.identity.to, tx = %transfer.identity.tx, "a transfer to an address of ours that was never given out");
+            warn!(to = %transfer.identity.to, origin = ?transfer.identity.origin, "a transfer to an address of ours that was never given out");
             return Ok(());
         };
         let floor = self.catalog.chain(&self.chain).map_or(1, |terms| terms.min_confirmations);
@@ -232,6 +291,28 @@ impl Books {
         changes.push(Write::CreateDeposit(deposit.clone()));
         touched.add(deposit, EventKind::PaymentDetected);
         Ok(())
+    }
+
+    /// What an address is for. An address that is watched ahead and has no record gets one now: it was given out by a
+    /// deployment whose store was restored from an older backup, so its deposits are the merchant's and no invoice's.
+    async fn owner(
+        &self,
+        address: &Address,
+        changes: &mut Changeset,
+        touched: &mut Touched,
+    ) -> Result<Option<OwnAddress>, ScanError> {
+        if let Some(own) = touched.addresses.get(address) {
+            return Ok(Some(own.clone()));
+        }
+        if let Some(own) = self.store.address(address).await? {
+            return Ok(Some(own));
+        }
+        let Some((merchant, index)) = self.indices.claim(address).await? else { return Ok(None) };
+        warn!(%address, %merchant, index, "a payment to an address that this store never gave out; credited without an invoice");
+        let own = OwnAddress { address: *address, merchant, invoice: None, index };
+        changes.push(Write::CreateAddress(own.clone()));
+        touched.addresses.insert(*address, own.clone());
+        Ok(Some(own))
     }
 
     /// The postings, balances and events of a deposit that has become final.
@@ -324,7 +405,7 @@ fn update(before: &Deposit, after: &Deposit) -> Write {
     Write::UpdateDeposit { before: Box::new(before.clone()), after: Box::new(after.clone()) }
 }
 
-fn next_revision(cursor: &Cursor) -> Cursor {
+pub(super) fn next_revision(cursor: &Cursor) -> Cursor {
     Cursor { revision: cursor.revision.saturating_add(1), ..cursor.clone() }
 }
 

@@ -1,7 +1,10 @@
 //! The loop that follows one chain.
 //!
 //! Every step is one changeset on top of the stored cursor. Whatever fails, the scanner forgets what it had in memory, reads
-//! the stored position and goes on from there, so a crash at any line repeats the same block and nothing else.
+//! the stored position and goes on from there, so a crash at any line repeats the same blocks and nothing else.
+//!
+//! What is not final may come from one node: it is only seen. What is credited has been agreed by as many nodes as must agree,
+//! and so has what freezes the chain: one node alone can neither move money nor stop it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,7 +17,12 @@ use xthonpay_domain::block::{BlockNumber, BlockRef};
 use crate::port::chain::{ChainError, ChainSource};
 use crate::port::store::{Changeset, Cursor, Write};
 use crate::scanning::beginning::first_block;
+use crate::scanning::catch_up::{CatchUp, Effort};
 use crate::scanning::changes::{Books, Position, ScanError, Step};
+use crate::scanning::freeze::ChainControl;
+use crate::scanning::internal::BalanceSweep;
+use crate::scanning::pace::Pace;
+use crate::scanning::rhythm::Rhythm;
 use crate::scanning::status::{Health, SharedStatus};
 use crate::wake::Wakeups;
 
@@ -22,13 +30,17 @@ use crate::wake::Wakeups;
 /// node from being hammered while staying below what a merchant notices.
 const BACKOFF_MIN: Duration = Duration::from_millis(250);
 const BACKOFF_MAX: Duration = Duration::from_secs(5);
-/// How often finality is asked for when no new block came: it can move, or start to move again, without one.
+/// How long a step may go on after the scanner was told to stop. A changeset is stored in milliseconds; a run of blocks from a
+/// slow node can take minutes.
+const STOP_GRACE: Duration = Duration::from_secs(3);
+/// How often a frozen scanner looks whether its operator has resumed it. Only the store is asked.
+const FROZEN_PAUSE: Duration = Duration::from_secs(2);
+/// How often finality is asked for, whether a new block came or not. While deposits wait for it, it is asked for after each
+/// new block too: then it can have moved, and somebody waits.
 const FINALITY_INTERVAL: Duration = Duration::from_secs(1);
-/// Blocks between two looks at finality while the scanner is behind: one question per block would double the cost of catching up.
-const FINALITY_STRIDE: u64 = 16;
 /// Blocks remembered below the final one, to recognise forks: 2 000 are 15 minutes of BNB Smart Chain, many times the depth of
 /// any reorganisation since its fast finality.
-const BLOCKS_KEPT: u64 = 2_000;
+pub(super) const BLOCKS_KEPT: u64 = 2_000;
 /// Blocks between two removals of what is no longer needed.
 const FORGET_STRIDE: u64 = 200;
 
@@ -42,7 +54,7 @@ pub struct Scanner {
     pub status: SharedStatus,
     /// Workers to wake.
     pub wakeups: Wakeups,
-    /// How often the node is asked for its newest block.
+    /// The longest pause between two looks for a block that is due, or whose coming cannot be predicted.
     pub poll_interval: Duration,
 }
 
@@ -50,10 +62,46 @@ pub struct Scanner {
 #[derive(Default)]
 pub struct Memory {
     position: Option<Position>,
-    finality_asked_at: Option<Instant>,
     checked: bool,
+    /// The newest block that a node told of.
+    head: Option<BlockNumber>,
+    /// The newest agreed final block that was told of.
+    pub(super) told: Option<BlockRef>,
+    pub(super) finality_asked_at: Option<Instant>,
+    /// The tip when finality was last asked for.
+    tip_then: Option<BlockNumber>,
+    pub(super) catch_up: Option<CatchUp>,
+    pub(super) effort: Effort,
+    /// Up to here blocks are stored from before the tip was last taken back; unknown until it matters.
+    pub(super) passed_before: Option<BlockNumber>,
+    sweep: BalanceSweep,
+    rhythm: Rhythm,
+    /// The block at which old records were last removed.
+    forgot_at: Option<BlockNumber>,
     /// The store removed something when it was last asked to, so there may be more.
     forgetting: bool,
+}
+
+impl Memory {
+    /// What outlives a failed step: nothing that could differ from the store.
+    fn after_failure(self) -> Self {
+        let mut effort = self.effort;
+        effort.failed();
+        Self { checked: self.checked, effort, sweep: self.sweep, rhythm: self.rhythm, ..Self::default() }
+    }
+
+    fn tip(&self) -> Option<BlockNumber> {
+        self.position.as_ref().map(|position| position.cursor.tip.number)
+    }
+
+    /// Whether a node has told of blocks above `tip`.
+    fn is_behind(&self, tip: BlockNumber) -> bool {
+        self.catch_up.is_some() || self.head.is_some_and(|head| tip < head)
+    }
+
+    fn hear_of(&mut self, head: impl IntoIterator<Item = BlockNumber>) {
+        self.head = self.head.into_iter().chain(head).max();
+    }
 }
 
 /// What a step did.
@@ -65,46 +113,82 @@ pub enum Progress {
     Idle,
 }
 
+/// What the agreed final block says about our chain.
+enum Verdict {
+    /// This block of ours, and all below it, is final.
+    Final(BlockRef),
+    /// Nothing yet.
+    Open,
+    /// Our tip is no longer in the chain; the node has this block in its place.
+    TipLeft(BlockRef),
+}
+
 impl Scanner {
-    /// Works until `stop` is cancelled or the scanner freezes. A step that has begun is completed.
+    /// What an operator can do to the chain while the scanner works.
+    #[must_use]
+    pub fn control(&self) -> ChainControl {
+        ChainControl { books: self.books.clone(), source: Arc::clone(&self.source) }
+    }
+
+    /// Works until `stop` is cancelled. A step that has begun is completed if that takes a moment only. A frozen scanner waits for its operator.
     pub async fn run(self, stop: CancellationToken) {
         let mut memory = Memory::default();
+        let mut pace = Pace::new(self.poll_interval);
         let mut backoff = BACKOFF_MIN;
+        let mut announced = false;
         while !stop.is_cancelled() {
-            let pause = match self.step(&mut memory).await {
-                Ok(Progress::Advanced) => {
-                    backoff = BACKOFF_MIN;
-                    continue;
-                }
-                Ok(Progress::Idle) => {
-                    backoff = BACKOFF_MIN;
-                    self.poll_interval
-                }
-                Err(ScanError::Frozen { .. }) => return,
-                Err(_) => {
-                    let pause = backoff;
-                    backoff = backoff.saturating_mul(2).min(BACKOFF_MAX);
-                    pause
-                }
+            let looked_at = Instant::now();
+            let outcome = tokio::select! {
+                outcome = self.step(&mut memory) => outcome,
+                // What is under way is stored as a whole or found again; slow nodes are not worth waiting for.
+                () = cancelled_since(&stop, STOP_GRACE) => return,
             };
+            let pause = match (&outcome, memory.tip()) {
+                (Ok(Progress::Advanced), Some(tip)) if memory.is_behind(tip) => {
+                    pace.forget();
+                    Duration::ZERO
+                }
+                (Ok(_), Some(tip)) => {
+                    pace.looked(tip, announced, looked_at);
+                    // Finality can move without a block, so the pause is never long.
+                    pace.pause(Instant::now()).min(FINALITY_INTERVAL.max(self.poll_interval))
+                }
+                (Ok(_), None) => self.poll_interval,
+                (Err(ScanError::Frozen { .. }), _) => FROZEN_PAUSE,
+                (Err(_), _) => backoff,
+            };
+            backoff = match &outcome {
+                Ok(_) => BACKOFF_MIN,
+                Err(_) => backoff.saturating_mul(2).min(BACKOFF_MAX),
+            };
+            announced = false;
+            if pause.is_zero() {
+                continue;
+            }
             tokio::select! {
                 () = stop.cancelled() => {}
                 () = sleep(pause) => {}
+                // A hint: whether there is a block, only the look tells.
+                () = self.source.announced(), if outcome.is_ok() => announced = true,
             }
         }
     }
 
-    /// Processes at most one block, or takes one back, and credits what has become final. Reports what came of it; after a
-    /// failure `memory` holds nothing that could differ from the store.
+    /// Processes at most one block or one part of a run of missed ones, or takes one block back, and credits what has become
+    /// final. Reports what came of it; after a failure `memory` holds nothing that could differ from the store.
     ///
     /// # Errors
-    /// [`ScanError`]; after [`ScanError::Frozen`] no further step may be made without a person.
+    /// [`ScanError`]; [`ScanError::Frozen`] until an operator resumes the chain.
     pub async fn step(&self, memory: &mut Memory) -> Result<Progress, ScanError> {
-        let outcome = self.advance(memory).await;
+        let outcome = match self.advance(memory).await {
+            // First durable, then told: a restart alone must not thaw it.
+            Err(ScanError::Frozen { reason }) => Err(self.freeze(reason).await),
+            outcome => outcome,
+        };
         match &outcome {
             Ok(_) => self.report(Health::Running),
             Err(failure) => {
-                *memory = Memory { checked: memory.checked, ..Memory::default() };
+                *memory = std::mem::take(memory).after_failure();
                 self.report_failure(failure);
             }
         }
@@ -116,32 +200,51 @@ impl Scanner {
             self.source.self_check().await?;
             memory.checked = true;
         }
-        let position = match memory.position.take() {
+        let at = match memory.position.take() {
             Some(position) => position,
             None => self.stored_position().await?,
         };
-        let head = self.source.head().await?;
-        self.status.update(|status| {
-            status.head = Some(head);
-            status.cursor = Some(position.cursor.clone());
-        });
-        let (position, advanced) = self.follow_head(position, head).await?;
-        let position = self.follow_finality(position, head, advanced, memory).await?;
-        self.status.update(|status| status.cursor = Some(position.cursor.clone()));
-        self.forget_old(&position, advanced, memory).await?;
-        memory.position = Some(position);
-        Ok(if advanced { Progress::Advanced } else { Progress::Idle })
+        let before = at.cursor.tip;
+        self.see(&at.cursor);
+        // Before the first block: whether many were missed decides how to go on.
+        let at = if memory.finality_asked_at.is_none() { self.follow_finality(at, memory).await? } else { at };
+        let (at, caught_up) = self.catch_up(at, memory).await?;
+        let (at, advanced) = if caught_up { (at, true) } else { self.follow_head(at, memory).await? };
+        let at = if self.finality_is_due(&at, advanced, memory) {
+            self.follow_finality(at, memory).await?
+        } else {
+            match memory.told.filter(|told| advanced && told.number == at.cursor.tip.number) {
+                // What is final reaches as far as we have come; that was told before.
+                Some(told) => self.follow_verdict(at, told).await?,
+                None => at,
+            }
+        };
+        let at = self.look_at_balances(at, memory).await?;
+        self.forget_old(&at.cursor, memory).await?;
+        memory.rhythm.note(at.cursor.tip);
+        self.tell(memory);
+        let moved = at.cursor.tip != before;
+        if at.cursor.tip.number < before.number {
+            memory.passed_before = None;
+        }
+        memory.position = Some(at);
+        Ok(if advanced || moved { Progress::Advanced } else { Progress::Idle })
     }
 
     /// The position in the store, which the first start of a deployment has to choose.
     async fn stored_position(&self) -> Result<Position, ScanError> {
         let chain = &self.books.chain;
         if let Some(cursor) = self.books.store.cursor(chain).await? {
+            if let Some(freeze) = &cursor.frozen {
+                let reason = freeze.reason.clone();
+                self.see(&cursor);
+                return Err(ScanError::Frozen { reason });
+            }
             let seen = self.books.store.seen_deposits(chain).await?;
             return Ok(Position { cursor, seen });
         }
         let start = first_block(self.source.as_ref(), self.books.store.as_ref(), chain, &self.books.catalog).await?;
-        let cursor = Cursor { chain: chain.clone(), tip: start, finalized: start, revision: 1 };
+        let cursor = Cursor { chain: chain.clone(), tip: start, finalized: start, frozen: None, revision: 1 };
         let changes = Changeset::new()
             .with(Write::PutBlock { chain: chain.clone(), block: start })
             .with(Write::SetCursor(cursor.clone()));
@@ -151,123 +254,235 @@ impl Scanner {
     }
 
     /// Processes the next block if the node has it, or takes back the tip if the node's chain no longer contains it.
-    async fn follow_head(&self, at: Position, head: BlockNumber) -> Result<(Position, bool), ScanError> {
+    ///
+    /// The node is asked for the block itself: whether it has one costs as much to ask as the block.
+    async fn follow_head(&self, at: Position, memory: &mut Memory) -> Result<(Position, bool), ScanError> {
         let tip = at.cursor.tip;
-        let Some(next) = tip.number.next().filter(|next| *next <= head) else { return Ok((at, false)) };
+        let Some(next) = tip.number.next() else { return Ok((at, false)) };
         let Some(found) = self.source.transfers(next).await? else { return Ok((at, false)) };
+        memory.hear_of([next]);
         if found.block.parent != tip.hash {
-            return Ok((self.retract(at).await?, true));
+            let there = self.source.block(tip.number).await?.filter(|block| block.hash != tip.hash);
+            // Otherwise the node still has our tip, and its next block does not link to it: two nodes behind one address.
+            let reason = format!("block {next} does not link to block {}", tip.hash);
+            let there = there.ok_or(ChainError::Inconsistent { reason })?;
+            return Ok((self.retract(at, there).await?, true));
         }
         let step = self.books.extend(&at, &found).await?;
-        let wakes = step.changes.writes.iter().any(|write| matches!(write, Write::CreateEvent(_)));
-        let after = self.store(step).await?;
-        if wakes {
-            self.wakeups.routing.notify_one();
-        }
-        Ok((after, true))
+        Ok((self.store(step).await?, true))
     }
 
-    /// Takes back one block that left the chain.
-    async fn retract(&self, at: Position) -> Result<Position, ScanError> {
+    /// Takes back the tip, in whose place a node has block `there`.
+    async fn retract(&self, at: Position, there: BlockRef) -> Result<Position, ScanError> {
         let tip = at.cursor.tip;
-        let now_there = self.source.block(tip.number).await?;
-        if now_there.is_none_or(|block| block.hash == tip.hash) {
-            // The next block does not link to our tip although the node still has it: two nodes behind one address disagree.
-            let reason =
-                format!("block {} does not link to block {}", BlockNumber(tip.number.0.saturating_add(1)), tip.hash);
-            return Err(ChainError::Inconsistent { reason }.into());
-        }
         if tip.number <= at.cursor.finalized.number {
-            return Err(finality_broken(&tip));
+            let reason = format!("block {} {} was final and left the chain", tip.number, tip.hash);
+            return Err(self.freeze_if_agreed(tip, reason).await?);
         }
         let below = tip.number.previous().unwrap_or_default();
         let parent = self.books.store.block(&self.books.chain, below).await?.filter(|block| block.hash == tip.parent);
         let Some(parent) = parent else {
-            return Err(ScanError::Frozen {
-                reason: format!("the chain forked deeper than block {below} is remembered"),
-            });
+            let reason = format!("the chain forked deeper than block {below} is remembered");
+            return Err(self.freeze_if_agreed(tip, reason).await?);
         };
-        warn!(chain = %self.books.chain, block = %tip.number, hash = %tip.hash, "block left the chain");
+        warn!(chain = %self.books.chain, block = %tip.number, hash = %tip.hash, now = %there.hash, "block left the chain");
         let step = self.books.retract(&at, parent).await?;
-        let after = self.store(step).await?;
-        self.wakeups.routing.notify_one();
-        Ok(after)
+        self.store(step).await
     }
 
-    /// Credits what has become final.
-    async fn follow_finality(
-        &self,
-        mut at: Position,
-        head: BlockNumber,
-        advanced: bool,
-        memory: &mut Memory,
-    ) -> Result<Position, ScanError> {
-        let behind = at.cursor.tip.number < head;
-        let stride_due = at.cursor.tip.number.0.checked_rem(FINALITY_STRIDE) == Some(0);
-        let timer_due = memory.finality_asked_at.is_none_or(|asked| asked.elapsed() >= FINALITY_INTERVAL);
-        let due = if behind { stride_due || timer_due } else { advanced || timer_due };
-        if !due {
-            return Ok(at);
+    /// What to make of a node that no longer has `block`: reason to freeze the chain only if the other nodes agree with it.
+    async fn freeze_if_agreed(&self, block: BlockRef, reason: String) -> Result<ScanError, ScanError> {
+        match self.source.final_block(block.number).await? {
+            Some(agreed) if agreed.hash != block.hash => Ok(ScanError::Frozen { reason }),
+            Some(_) | None => {
+                let reason = format!("{reason}, says one node; the others do not");
+                Ok(ChainError::Inconsistent { reason }.into())
+            }
+        }
+    }
+
+    /// Freezes the chain in the store; what the step is to fail with.
+    async fn freeze(&self, reason: String) -> ScanError {
+        match self.books.freeze(&reason).await {
+            Ok(Some(freeze)) => ScanError::Frozen { reason: freeze.reason },
+            // Nothing was ever stored, so nothing can go on either.
+            Ok(None) => ScanError::Frozen { reason },
+            Err(failure) => failure.into(),
+        }
+    }
+
+    fn finality_is_due(&self, at: &Position, advanced: bool, memory: &Memory) -> bool {
+        let awaited = advanced && !memory.is_behind(at.cursor.tip.number) && !at.seen.is_empty();
+        awaited || memory.finality_asked_at.is_none_or(|asked| asked.elapsed() >= FINALITY_INTERVAL)
+    }
+
+    /// Asks what is final, credits what has become so, and takes back a tip that is shown to be lost.
+    async fn follow_finality(&self, at: Position, memory: &mut Memory) -> Result<Position, ScanError> {
+        let at = self.renew(at, memory).await?;
+        let tip = at.cursor.tip;
+        let told = self.source.finalized().await?;
+        let stands = memory.tip_then.is_none_or(|then| then == tip.number);
+        if stands || memory.is_behind(tip.number) {
+            memory.head = Some(self.source.head().await?);
         }
         memory.finality_asked_at = Some(Instant::now());
-        let Some(finalized) = self.final_in_our_chain(&at).await? else { return Ok(at) };
-        while let Some(step) = self.books.finalise(&at, finalized).await? {
-            let credited = step.changes.writes.iter().any(|write| matches!(write, Write::Post(_)));
-            at = self.store(step).await?;
-            if credited {
-                self.wakeups.routing.notify_one();
+        memory.tip_then = Some(tip.number);
+        memory.told = Some(told);
+        let at = self.follow_verdict(at, told).await?;
+        // While no block comes, another one in the place of our tip would not be noticed.
+        if stands && at.cursor.tip == tip && tip.number > at.cursor.finalized.number {
+            // A node that has no block there lags; that says nothing about ours.
+            if let Some(there) = self.source.block(tip.number).await?.filter(|there| there.hash != tip.hash) {
+                return self.retract(at, there).await;
             }
-            self.status.update(|status| status.cursor = Some(at.cursor.clone()));
-            self.wakeups.settlement.notify_one();
         }
         Ok(at)
     }
 
-    /// The newest block of our own chain that is final, or `None` when the node's final block is not in our chain.
-    async fn final_in_our_chain(&self, at: &Position) -> Result<Option<BlockRef>, ScanError> {
-        let told = self.source.finalized().await?;
+    /// The position as it is stored, if somebody else moved it: an operator, or a search for what was passed over.
+    async fn renew(&self, at: Position, memory: &mut Memory) -> Result<Position, ScanError> {
+        if self.books.store.cursor(&self.books.chain).await?.as_ref() == Some(&at.cursor) {
+            return Ok(at);
+        }
+        debug!(chain = %self.books.chain, "somebody else moved the cursor");
+        memory.catch_up = None;
+        self.stored_position().await
+    }
+
+    async fn follow_verdict(&self, at: Position, told: BlockRef) -> Result<Position, ScanError> {
+        match self.judge(&at, told).await? {
+            Verdict::Final(ours) => self.credit(at, ours).await,
+            Verdict::TipLeft(there) => self.retract(at, there).await,
+            Verdict::Open => Ok(at),
+        }
+    }
+
+    /// What the agreed final block `told` says about our chain.
+    async fn judge(&self, at: &Position, told: BlockRef) -> Result<Verdict, ScanError> {
         let tip = at.cursor.tip;
-        // One height as the node has it and as we have it: that of the final block, or of our tip where it is lower.
+        // One height as the nodes agree on it and as we have it: that of the final block, or of our tip where it is lower.
         let (theirs, ours) = if told.number > tip.number {
-            (self.source.block(tip.number).await?, Some(tip))
+            (self.source.final_block(tip.number).await?, Some(tip))
         } else if told.number == tip.number {
             (Some(told), Some(tip))
         } else {
             (Some(told), self.books.store.block(&self.books.chain, told.number).await?)
         };
-        // A final block below those that we remember changes nothing.
-        let Some((theirs, ours)) = theirs.zip(ours) else { return Ok(None) };
+        // A final block that we do not remember, or that too few nodes have, changes nothing.
+        let Some((theirs, ours)) = theirs.zip(ours) else { return Ok(Verdict::Open) };
         if theirs.hash == ours.hash {
-            return Ok(Some(ours));
+            return Ok(Verdict::Final(ours));
+        }
+        if !self.is_in_our_chain(ours, &at.cursor).await? {
+            return Ok(Verdict::Open);
         }
         if ours.number <= at.cursor.finalized.number {
-            return Err(finality_broken(&ours));
+            let reason = format!("block {} {} was final and left the chain", ours.number, ours.hash);
+            return Err(ScanError::Frozen { reason });
         }
-        debug!(chain = %self.books.chain, block = %ours.number, "the node's final block is not in our chain yet");
-        Ok(None)
+        match self.source.block(tip.number).await? {
+            Some(there) if there.hash != tip.hash => Ok(Verdict::TipLeft(there)),
+            Some(_) => {
+                let reason = format!("a node shows block {}, and the nodes agree on {}", ours.hash, theirs.hash);
+                Err(ChainError::Inconsistent { reason }.into())
+            }
+            None => Ok(Verdict::Open),
+        }
+    }
+
+    /// Whether a stored block is linked to the tip or to the final block. A block that once was can still be stored at a height
+    /// that was later passed in a run; it says nothing.
+    async fn is_in_our_chain(&self, block: BlockRef, cursor: &Cursor) -> Result<bool, ScanError> {
+        let mut below = block;
+        // Ends at the tip at the latest.
+        while below.hash != cursor.tip.hash && below.hash != cursor.finalized.hash {
+            let Some(number) = below.number.next().filter(|number| *number <= cursor.tip.number) else {
+                return Ok(false);
+            };
+            let known = [cursor.tip, cursor.finalized].into_iter().find(|block| block.number == number);
+            let above = match known {
+                Some(block) => Some(block),
+                None => self.books.store.block(&self.books.chain, number).await?,
+            };
+            match above.filter(|above| above.parent == below.hash) {
+                Some(above) => below = above,
+                None => return Ok(false),
+            }
+        }
+        Ok(true)
+    }
+
+    /// Credits everything up to `ours`, a block of our chain that the nodes agree to be final.
+    pub(super) async fn credit(&self, mut at: Position, ours: BlockRef) -> Result<Position, ScanError> {
+        while let Some(step) = self.books.finalise(&at, ours).await? {
+            at = self.store(step).await?;
+            self.wakeups.settlement.notify_one();
+        }
+        Ok(at)
+    }
+
+    /// Looks for coins that no transfer shows, once the blocks that are there are processed: what they show comes first.
+    async fn look_at_balances(&self, at: Position, memory: &mut Memory) -> Result<Position, ScanError> {
+        let tip = at.cursor.tip.number;
+        if memory.is_behind(tip) {
+            return Ok(at);
+        }
+        let head = memory.head.unwrap_or(tip);
+        match self.books.sweep_internal(&at, head, self.source.as_ref(), &mut memory.sweep).await? {
+            Some(step) => self.store(step).await,
+            None => Ok(at),
+        }
     }
 
     /// Removes what is no longer needed: a bounded number of rows each time, until nothing is left to remove.
-    async fn forget_old(&self, at: &Position, advanced: bool, memory: &mut Memory) -> Result<(), ScanError> {
-        let stride_due = advanced && at.cursor.tip.number.0.checked_rem(FORGET_STRIDE) == Some(0);
-        if stride_due || memory.forgetting {
-            let keep_from = BlockNumber(at.cursor.finalized.number.0.saturating_sub(BLOCKS_KEPT));
+    async fn forget_old(&self, cursor: &Cursor, memory: &mut Memory) -> Result<(), ScanError> {
+        let tip = cursor.tip.number;
+        let since = tip.0.saturating_sub(memory.forgot_at.get_or_insert(tip).0);
+        if since >= FORGET_STRIDE || memory.forgetting {
+            memory.forgot_at = Some(tip);
+            let keep_from = BlockNumber(cursor.finalized.number.0.saturating_sub(BLOCKS_KEPT));
             let gone = self.books.store.forget(self.books.clock.now(), &self.books.chain, keep_from).await?;
             memory.forgetting = gone > 0;
         }
         Ok(())
     }
 
-    async fn store(&self, step: Step) -> Result<Position, ScanError> {
+    /// Stores a step, tells of it and wakes who has to know.
+    pub(super) async fn store(&self, step: Step) -> Result<Position, ScanError> {
+        let tells = step.changes.writes.iter().any(|write| matches!(write, Write::CreateEvent(_)));
         self.books.store.commit(step.changes).await?;
+        self.see(&step.after.cursor);
+        if tells {
+            self.wakeups.routing.notify_one();
+        }
         Ok(step.after)
+    }
+
+    fn see(&self, cursor: &Cursor) {
+        let now = self.books.clock.now();
+        self.status.update(|status| status.follow(cursor, now));
+    }
+
+    /// What the nodes say about themselves, as far as it is known without asking.
+    fn tell(&self, memory: &mut Memory) {
+        let source = self.source.report();
+        memory.hear_of(source.nodes.iter().filter_map(|node| node.head));
+        let (head, block_interval) = (memory.head, memory.rhythm.interval());
+        self.status.update(|status| {
+            status.head = head.or(status.head);
+            status.block_interval = block_interval;
+            status.source = source;
+        });
     }
 
     fn report_failure(&self, failure: &ScanError) {
         let chain = &self.books.chain;
         if let ScanError::Frozen { reason } = failure {
-            error!(%chain, %reason, "scanner frozen: nothing is credited on this chain until an operator resumes it");
-            return self.report(Health::Frozen { reason: reason.clone() });
+            let health = Health::Frozen { reason: reason.clone() };
+            if self.status.get().health != health {
+                error!(%chain, %reason, "scanner frozen: nothing is credited on this chain until an operator resumes it");
+            }
+            return self.report(health);
         }
         if failure.is_transient() {
             warn!(%chain, %failure, "scanner step failed; trying again");
@@ -286,7 +501,8 @@ impl Scanner {
     }
 }
 
-/// A block of ours that was final is no longer in the node's chain.
-fn finality_broken(block: &BlockRef) -> ScanError {
-    ScanError::Frozen { reason: format!("block {} {} was final and left the chain", block.number, block.hash) }
+/// Ends when `stop` has been cancelled for as long as `grace`.
+async fn cancelled_since(stop: &CancellationToken, grace: Duration) {
+    stop.cancelled().await;
+    sleep(grace).await;
 }

@@ -1,12 +1,10 @@
-//! Ports that have no double in `xthonpay-tests`: a vault without encryption, addresses without keys, and rules, formats and
-//! receivers that do what a test says.
+//! Ports that have no double in `xthonpay-tests`: rules, formats and receivers that do what a test says.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio::sync::Semaphore;
-use xthonpay_domain::address::Address;
 use xthonpay_domain::event::Event;
 use xthonpay_domain::invoice::assessment::Advice;
 use xthonpay_domain::invoice::url_text::CallbackUrl;
@@ -14,37 +12,11 @@ use xthonpay_payments::port::egress::{EgressError, WebhookAnswer, WebhookRequest
 use xthonpay_payments::port::hooks::{
     Draft, DraftRuling, HookFailure, Hooks, InvoiceRules, OnFailure, PaymentReview, Rendered, WebhookFormat,
 };
-use xthonpay_payments::port::signer::{AddressSource, DeriveError};
-use xthonpay_payments::port::vault::{Purpose, Sealed, Secret, Vault, VaultError};
+pub(crate) use xthonpay_tests::path_addresses::PathAddresses;
+pub(crate) use xthonpay_tests::plain_vault::PlainVault;
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Binds secrets to their purpose and row without hiding them.
-pub(crate) struct PlainVault;
-
-impl Vault for PlainVault {
-    fn seal(&self, purpose: Purpose, row: &str, secret: &[u8]) -> Sealed {
-        Sealed([purpose.name().as_bytes(), &[0], row.as_bytes(), &[0], secret].concat())
-    }
-
-    fn open(&self, purpose: Purpose, row: &str, sealed: &Sealed) -> Result<Secret, VaultError> {
-        let place = [purpose.name().as_bytes(), &[0], row.as_bytes(), &[0]].concat();
-        sealed.0.strip_prefix(place.as_slice()).map(|secret| Secret::new(secret.to_vec())).ok_or(VaultError)
-    }
-}
-
-/// Addresses that tell their path.
-pub(crate) struct PathAddresses;
-
-impl AddressSource for PathAddresses {
-    fn derive(&self, account: u32, index: u32) -> Result<Address, DeriveError> {
-        let mut bytes = [0xad; 20];
-        let path = account.to_be_bytes().into_iter().chain(index.to_be_bytes());
-        bytes.iter_mut().zip(path).for_each(|(byte, value)| *byte = value);
-        Ok(Address::new(bytes))
-    }
 }
 
 type OnDraft = Box<dyn Fn(&Draft) -> Result<DraftRuling, HookFailure> + Send + Sync>;

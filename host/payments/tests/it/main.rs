@@ -3,13 +3,22 @@
 
 mod access;
 mod attempts;
+mod audit;
+mod catching_up;
 mod delivery;
 mod dispatch;
 mod distrust;
 mod doubles;
+mod freezing;
+mod gap;
+mod internal;
 mod invoicing;
+mod lag;
 mod money_stories;
+mod random_forks;
 mod random_schedules;
+mod reorgs;
+mod rescan;
 mod routing;
 mod scan_faults;
 mod scanning;

@@ -15,7 +15,7 @@ use xthonpay_domain::id::{DepositId, InvoiceId, MerchantId};
 use xthonpay_domain::invoice::assessment::InvoiceState;
 use xthonpay_domain::ledger::{Account, Balance, Posting, PostingKind, Side};
 use xthonpay_domain::time::Timestamp;
-use xthonpay_domain::transfer::{BlockTransfers, Transfer};
+use xthonpay_domain::transfer::{BlockTransfers, Origin, Transfer};
 use xthonpay_payments::access::Principal;
 use xthonpay_payments::scanning::changes::ScanError;
 use xthonpay_tests::memory_store::{Fault, Tables};
@@ -82,7 +82,8 @@ impl Life {
 
     async fn step(&mut self) {
         match below(&mut self.random, 100) {
-            0..30 => self.mine(),
+            0..29 => self.mine(),
+            29 => self.absence(),
             30..38 => self.fork(),
             38..50 => {
                 let depth = below(&mut self.random, 5);
@@ -126,7 +127,8 @@ impl Life {
             if below(&mut self.random, 6) == 0 {
                 // A second transfer in the same transaction.
                 let mut second = transfers.last().expect("just pushed").clone();
-                second.identity.nth = 1;
+                let tx = second.identity.origin.tx().expect("is in a transaction");
+                second.identity.origin = Origin::Transaction { tx, nth: 1 };
                 second.amount = Amount::from_units(below(&mut self.random, 9).saturating_add(1).into());
                 transfers.push(second);
             }
@@ -137,6 +139,15 @@ impl Life {
             transfers.push(self.pool.swap_remove(usize::try_from(at).expect("small")));
         }
         self.world.chain.mine(&transfers);
+    }
+
+    /// The host is down while more blocks come and become final than go one by one.
+    fn absence(&mut self) {
+        let blocks = below(&mut self.random, 12).saturating_add(33);
+        (0..blocks).for_each(|_| self.mine());
+        let depth = below(&mut self.random, 3);
+        self.world.chain.finalise_below(depth);
+        self.world.restart();
     }
 
     /// A fork above the final block. Most of its transactions come back some time, the others never.

@@ -41,7 +41,7 @@ async fn the_callback_hears_of_what_happens_to_the_invoice() {
     let invoice = paid_invoice(&mut world, &caller).await;
     let silent = world.make(&caller, NewInvoice { callback_url: None, ..world.new_invoice(5) }).await.expect("made");
     let routed = world.routing().route_all().await.expect("the store answers");
-    assert_eq!(routed, 6);
+    assert_eq!(routed, 2, "the others were recorded as routed");
     assert!(all_routed(&world));
     assert_eq!(delivered_kinds(&world, &invoice), [EventKind::InvoiceConfirming, EventKind::InvoicePaid]);
     assert_eq!(delivered_kinds(&world, &silent), []);
@@ -62,9 +62,43 @@ async fn events_without_an_invoice_are_routed_to_nobody() {
 }
 
 #[tokio::test]
+async fn events_that_nobody_hears_are_routed_when_they_are_recorded() {
+    let (mut world, caller) = World::started().await;
+    let silent = world.make(&caller, NewInvoice { callback_url: None, ..world.new_invoice(100) }).await.expect("made");
+    world.pay(&[(silent.address, 100)]);
+    world.finalise().await;
+    world.settle().await;
+    assert_eq!(world.events_of(&silent.id).last(), Some(&EventKind::InvoicePaid));
+    assert!(all_routed(&world));
+    assert_eq!(world.routing().route_all().await.expect("the store answers"), 0);
+}
+
+#[tokio::test]
+async fn events_that_turn_out_to_have_no_listener_are_routed_in_one_transaction() {
+    let (mut world, caller) = World::started().await;
+    for _ in 0..3 {
+        paid_invoice(&mut world, &caller).await;
+    }
+    world.routing().route_all().await.expect("the store answers");
+    let before = deliveries(&world);
+    world.store.tamper(|tables| {
+        let unheard = |kind| matches!(kind, EventKind::InvoiceCreated | EventKind::PaymentDetected);
+        let back: Vec<_> =
+            tables.events.iter().filter(|event| unheard(event.kind)).map(|event| event.id.clone()).collect();
+        assert_eq!(back.len(), 6);
+        back.iter().for_each(|id| assert!(tables.routed.remove(id)));
+    });
+    // The second commit would fail.
+    world.store.faults.next([None, Some(Fault::NothingStored)]);
+    assert_eq!(world.routing().route_all().await.expect("one commit is enough"), 6);
+    assert!(all_routed(&world));
+    assert_eq!(deliveries(&world), before);
+}
+
+#[tokio::test]
 async fn any_single_failure_of_the_store_leaves_one_delivery_for_each_event() {
     for fault in [Fault::NothingStored, Fault::Stored] {
-        for nth in 0..5 {
+        for nth in 0..2 {
             let (mut world, caller) = World::started().await;
             let invoice = paid_invoice(&mut world, &caller).await;
             world.store.faults.next(std::iter::repeat_n(None, nth).chain([Some(fault)]));
@@ -186,6 +220,8 @@ async fn more_events_than_one_look_takes_are_all_routed() {
     for _ in 0..300 {
         world.invoice(&caller, 1).await;
     }
+    // As if they had been left to routing.
+    world.store.tamper(|tables| tables.routed.clear());
     let stop = CancellationToken::new();
     let run = tokio::spawn(world.routing().run(stop.clone()));
     until("all events are routed", || all_routed(&world)).await;

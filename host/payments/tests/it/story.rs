@@ -23,10 +23,11 @@ use std::time::Duration;
 use xthonpay_domain::address::Address;
 use xthonpay_domain::invoice::Invoice;
 use xthonpay_domain::invoice::assessment::Flags;
-use xthonpay_domain::transfer::Transfer;
+use xthonpay_domain::transfer::{Origin, Transfer};
 use xthonpay_payments::access::Principal;
 use xthonpay_payments::port::store::Store as _;
 
+use crate::audit::audit;
 use crate::world::{STRANGER, World, bnb, usdt};
 
 const HOUR: Duration = Duration::from_secs(3_600);
@@ -44,6 +45,8 @@ pub(crate) async fn play(name: &str, lines: &str) -> Story {
         let expected: Vec<&str> = expected.split('|').map(str::trim).collect();
         assert_eq!(story.show().await, expected, "{name}: {line}");
     }
+    let report = audit(&story.world).await;
+    assert!(report.ok, "{name}: the books at the end: {report:#?}");
     story
 }
 
@@ -104,10 +107,9 @@ impl Story {
         let (amounts, asset) = amounts.strip_suffix("BNB").map_or((amounts, usdt()), |amounts| (amounts, bnb()));
         let mut transfers: Vec<Transfer> =
             amounts.split('&').map(|units| self.world.chain.payment(&asset, to, number(units))).collect();
-        let tx = transfers.first().expect("an amount").identity.tx;
+        let tx = transfers.first().expect("an amount").identity.origin.tx().expect("is in a transaction");
         for (nth, transfer) in (0..).zip(&mut transfers) {
-            transfer.identity.tx = tx;
-            transfer.identity.nth = nth;
+            transfer.identity.origin = Origin::Transaction { tx, nth };
         }
         transfers
     }

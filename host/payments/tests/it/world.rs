@@ -26,6 +26,7 @@ use xthonpay_payments::merchants::{KeyRequest, Merchants, NewKey, NewMerchant};
 use xthonpay_payments::port::clock::Clock as _;
 use xthonpay_payments::port::store::Store as _;
 use xthonpay_payments::scanning::changes::{Books, ScanError};
+use xthonpay_payments::scanning::rescan::{Rescan, RescannedChain};
 use xthonpay_payments::scanning::scanner::{Memory, Progress, Scanner};
 use xthonpay_payments::scanning::status::{ChainStatus, SharedStatus};
 use xthonpay_payments::scanning::watch_set::WatchSet;
@@ -88,9 +89,20 @@ fn catalog() -> Catalog {
 
 impl World {
     pub(crate) fn new(seed: u64) -> Self {
-        let store = Arc::new(MemoryStore::default());
         let chain = Arc::new(ScriptedChain::new(chain_name(), BEGINNING));
         let clock = Arc::new(ManualClock::starting_at(BEGINNING));
+        Self::on(Arc::new(MemoryStore::default()), chain, clock, seed)
+    }
+
+    /// A second process on the same store and chain, which knows nothing of what the first has in memory.
+    pub(crate) async fn reopened(&self, seed: u64) -> Self {
+        let world = Self::on(self.store.clone(), self.chain.clone(), self.clock.clone(), seed);
+        world.watch.load(world.store.as_ref()).await.expect("the store answers");
+        world.invoicing.indices.watch_ahead().await.expect("paths have keys");
+        world
+    }
+
+    fn on(store: Arc<MemoryStore>, chain: Arc<ScriptedChain>, clock: Arc<ManualClock>, seed: u64) -> Self {
         let catalog = Arc::new(catalog());
         let watch = Arc::new(WatchSet::default());
         let hooks = Arc::new(ScriptedHooks::default());
@@ -99,10 +111,11 @@ impl World {
         let wakeups = Wakeups::default();
         let status = SharedStatus::new(chain_name());
         let addresses = Arc::new(PathAddresses);
+        let indices = Arc::new(AddressIndices::new(store.clone(), addresses.clone(), watch.clone()));
         let merchants = Merchants {
             store: store.clone(),
             vault: Arc::new(PlainVault),
-            addresses: addresses.clone(),
+            addresses,
             watch: watch.clone(),
             clock: clock.clone(),
             random: random.clone(),
@@ -112,7 +125,7 @@ impl World {
             catalog: catalog.clone(),
             hooks: hooks.clone(),
             transport: receivers.clone(),
-            indices: Arc::new(AddressIndices::new(store.clone(), addresses)),
+            indices: indices.clone(),
             watch: watch.clone(),
             clock: clock.clone(),
             random: random.clone(),
@@ -123,6 +136,7 @@ impl World {
             store: store.clone(),
             catalog: catalog.clone(),
             watch: watch.clone(),
+            indices,
             clock: clock.clone(),
         };
         let scanner = Scanner {
@@ -207,6 +221,13 @@ impl World {
         self.make(caller, self.new_invoice(units)).await.expect("the store takes it")
     }
 
+    /// A new invoice over `units` of BNB, payable for an hour.
+    pub(crate) async fn bnb_invoice(&self, caller: &Principal, units: u128) -> Invoice {
+        let asset = self.catalog.asset(&bnb()).expect("accepted").clone();
+        let new = NewInvoice { asset, ..self.new_invoice(units) };
+        self.make(caller, new).await.expect("the store takes it")
+    }
+
     pub(crate) async fn make(&self, caller: &Principal, new: NewInvoice) -> Result<Invoice, InvoicingError> {
         self.invoicing.create(caller, new).await.map(|(Created::New(invoice) | Created::Existing(invoice))| invoice)
     }
@@ -249,6 +270,11 @@ impl World {
     pub(crate) async fn settle(&self) {
         self.settlement.rule_all(&self.questions).await.expect("the store answers");
         self.settlement.expire_all().await.expect("the store answers");
+    }
+
+    pub(crate) fn rescan(&self) -> Rescan {
+        let chain = RescannedChain { source: self.chain.clone(), books: self.scanner.books.clone() };
+        Rescan::new([chain], self.wakeups.clone())
     }
 
     pub(crate) fn routing(&self) -> Routing {
