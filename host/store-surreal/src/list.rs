@@ -60,6 +60,11 @@ impl List {
         Self::named("seen").of(text(chain.as_str()))
     }
 
+    /// Deposits that a posting has set aside, in the order of their ids.
+    pub(crate) fn suspended() -> Self {
+        Self::named("suspended")
+    }
+
     /// Deposits on an invoice's address.
     pub(crate) fn deposits_of(invoice: &InvoiceId) -> Self {
         Self::named("deposits").of(text(invoice.as_str()))
@@ -149,10 +154,19 @@ impl List {
         self.range(self.start(), Bound::Excluded(self.clone().of(rising(number)).0))
     }
 
-    /// Of a list of invoices in the order of their ids: what comes behind `after`.
-    pub(crate) fn behind(&self, after: Option<&InvoiceId>) -> RecordId {
-        let start = after.map(|id| Bound::Excluded(self.clone().of(text(id.as_str())).0));
+    /// Of a list in the order of ids: what comes behind the record with the key `after`.
+    pub(crate) fn behind(&self, after: Option<&str>) -> RecordId {
+        let start = after.map(|id| Bound::Excluded(self.clone().of(text(id)).0));
         self.range(start.unwrap_or_else(|| self.start()), Bound::Excluded(self.end()))
+    }
+
+    /// Of a list of invoices that is ordered by a time: what stands before `time` and comes behind `after`.
+    pub(crate) fn invoices_before(&self, time: Timestamp, after: Option<&(Timestamp, InvoiceId)>) -> RecordId {
+        let end = self.clone().of(rising(time.as_millis())).0;
+        let start = after.map(|(at, id)| self.clone().of(rising(at.as_millis())).of(text(id.as_str())).0);
+        // A place behind the end is the end: the range is empty, and not in the wrong order.
+        let start = start.map(|start| if start < end { Bound::Excluded(start) } else { Bound::Included(end.clone()) });
+        self.range(start.unwrap_or_else(|| self.start()), Bound::Excluded(end))
     }
 
     /// Of the list of due deliveries: what is due at `now` and comes behind `after`.

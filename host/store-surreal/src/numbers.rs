@@ -49,6 +49,12 @@ pub(crate) async fn take(
     Err(StoreError::Unavailable { reason: "others kept taking numbers of the same counter".to_owned() })
 }
 
+/// The next number that [`take`] would give.
+pub(crate) async fn next(connection: &Connection, counter: &Counter) -> Result<u32, StoreError> {
+    let stored: Option<NextNumber> = read::by_id(connection, counter::id(counter)).await?;
+    u32::try_from(stored.map_or(0, |stored| stored.next)).map_err(|_| used_up())
+}
+
 fn used_up() -> StoreError {
     StoreError::Damaged { table: Table::Counter.name(), reason: "all numbers of a counter are used up".to_owned() }
 }

@@ -122,7 +122,7 @@ impl Plan {
                 }
                 self.put(deposit::id(&after.id), Expected::Same(encode(before.as_ref())), after.as_ref())
             }
-            Write::Post(new) => self.create(posting::id(new.id()), new, Vec::new()),
+            Write::Post(new) => self.create(posting::id(new.id()), new, posting::entries(new)),
             Write::SetBalance { merchant, asset, balance, from_revision } => {
                 let revision = from_revision.checked_add(1).ok_or(Contradiction)?;
                 let (merchant, asset) = (merchant.clone(), asset.clone());

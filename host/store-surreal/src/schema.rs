@@ -16,7 +16,7 @@ use crate::tx::{Outcome, Script, tx};
 use crate::whole::Whole;
 
 /// Every migration, the first one in front. Its number is its place, counted from 1. Never changed once released.
-const MIGRATIONS: [&str; 1] = [include_str!("schema/0001_tables.surql")];
+const MIGRATIONS: [&str; 2] = [include_str!("schema/0001_tables.surql"), include_str!("schema/0002_suspended.surql")];
 
 /// The newest schema that this program knows.
 pub(crate) const KNOWN: u64 = MIGRATIONS.len() as u64;

@@ -1,5 +1,6 @@
 //! The store: the port on one side, the writer and the reading texts on the other.
 
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -10,9 +11,9 @@ use xthonpay_domain::asset::AssetId;
 use xthonpay_domain::block::{BlockNumber, BlockRef};
 use xthonpay_domain::deposit::Deposit;
 use xthonpay_domain::event::Event;
-use xthonpay_domain::id::{DeliveryId, DepositId, InvoiceId, MerchantId};
+use xthonpay_domain::id::{DeliveryId, DepositId, EventId, InvoiceId, MerchantId, PostingId};
 use xthonpay_domain::invoice::Invoice;
-use xthonpay_domain::ledger::Balance;
+use xthonpay_domain::ledger::{Balance, Posting};
 use xthonpay_domain::text::{ChainName, ExternalId};
 use xthonpay_domain::time::Timestamp;
 use xthonpay_payments::port::store::{
@@ -26,9 +27,12 @@ use crate::open::{OpenError, open};
 use crate::plan::Plan;
 use crate::record::balance::StoredBalance;
 use crate::record::block::ProcessedBlock;
-use crate::record::{address, balance, block, cursor, deposit, invoice, key, merchant};
+use crate::record::{address, balance, block, cursor, deposit, event, invoice, key, merchant, posting};
 use crate::writer::Writer;
 use crate::{numbers, read};
+
+/// Turns for taking numbers: many more than transactions of takes are ever under way.
+const NUMBER_TURNS: usize = 64;
 
 /// Durable records in SurrealDB.
 ///
@@ -36,8 +40,9 @@ use crate::{numbers, read};
 pub struct SurrealStore {
     connection: Arc<Connection>,
     writer: Writer,
-    /// Lets one caller at a time take numbers, so that those of this process never refuse one another.
-    numbers: Mutex<()>,
+    /// Lets one caller at a time take numbers of a counter, so that those of this process never refuse one another. Some
+    /// counters share a turn; those of merchants must not all wait for one, since each take waits for a transaction.
+    numbers: [Mutex<()>; NUMBER_TURNS],
 }
 
 impl SurrealStore {
@@ -48,7 +53,7 @@ impl SurrealStore {
     pub async fn open(config: SurrealConfig) -> Result<Self, OpenError> {
         let connection = Arc::new(open(&config).await?);
         let writer = Writer::start(Arc::clone(&connection));
-        Ok(Self { connection, writer, numbers: Mutex::new(()) })
+        Ok(Self { connection, writer, numbers: [const { Mutex::const_new(()) }; NUMBER_TURNS] })
     }
 
     /// Why the process must be restarted, if it must: a commit could not be confirmed, so what is read from memory may differ
@@ -66,6 +71,17 @@ impl SurrealStore {
     }
 }
 
+impl SurrealStore {
+    /// The turn of a counter.
+    fn turn(&self, counter: &Counter) -> &Mutex<()> {
+        let mut digest = DefaultHasher::new();
+        counter.hash(&mut digest);
+        let [first, rest @ ..] = &self.numbers;
+        let place = usize::try_from(digest.finish()).unwrap_or_default() % NUMBER_TURNS;
+        place.checked_sub(1).and_then(|place| rest.get(place)).unwrap_or(first)
+    }
+}
+
 #[async_trait]
 impl Store for SurrealStore {
     async fn commit(&self, changes: Changeset) -> Result<(), CommitError> {
@@ -73,8 +89,16 @@ impl Store for SurrealStore {
     }
 
     async fn take_numbers(&self, counter: &Counter, count: u32) -> Result<u32, StoreError> {
-        let _turn = self.numbers.lock().await;
+        let _turn = self.turn(counter).lock().await;
         numbers::take(&self.connection, &self.writer, counter, count).await
+    }
+
+    async fn next_number(&self, counter: &Counter) -> Result<u32, StoreError> {
+        numbers::next(&self.connection, counter).await
+    }
+
+    async fn merchants(&self, after: Option<&MerchantId>, limit: usize) -> Result<Vec<Merchant>, StoreError> {
+        read::rows(&self.connection, after.map(merchant::id), limit).await
     }
 
     async fn merchant(&self, id: &MerchantId) -> Result<Option<Merchant>, StoreError> {
@@ -110,9 +134,10 @@ impl Store for SurrealStore {
         &self,
         chain: &ChainName,
         time: Timestamp,
+        after: Option<&(Timestamp, InvoiceId)>,
         limit: usize,
     ) -> Result<Vec<Invoice>, StoreError> {
-        read::listed(&self.connection, List::expiring(chain).before(time.as_millis()), limit).await
+        read::listed(&self.connection, List::expiring(chain).invoices_before(time, after), limit).await
     }
 
     async fn invoices_awaiting_ruling(
@@ -120,7 +145,7 @@ impl Store for SurrealStore {
         after: Option<&InvoiceId>,
         limit: usize,
     ) -> Result<Vec<Invoice>, StoreError> {
-        read::listed(&self.connection, List::awaiting_ruling().behind(after), limit).await
+        read::listed(&self.connection, List::awaiting_ruling().behind(after.map(InvoiceId::as_str)), limit).await
     }
 
     async fn deposit(&self, id: &DepositId) -> Result<Option<Deposit>, StoreError> {
@@ -135,13 +160,47 @@ impl Store for SurrealStore {
         read::listed_all(&self.connection, List::seen(chain).all()).await
     }
 
+    async fn deposits(&self, after: Option<&DepositId>, limit: usize) -> Result<Vec<Deposit>, StoreError> {
+        read::rows(&self.connection, after.map(deposit::id), limit).await
+    }
+
+    async fn suspended_deposits(&self, after: Option<&DepositId>, limit: usize) -> Result<Vec<Deposit>, StoreError> {
+        read::listed(&self.connection, List::suspended().behind(after.map(DepositId::as_str)), limit).await
+    }
+
+    async fn posting(&self, id: &PostingId) -> Result<Option<Posting>, StoreError> {
+        read::by_id(&self.connection, posting::id(id)).await
+    }
+
+    async fn postings(&self, after: Option<&PostingId>, limit: usize) -> Result<Vec<Posting>, StoreError> {
+        read::rows(&self.connection, after.map(posting::id), limit).await
+    }
+
+    async fn balances(
+        &self,
+        after: Option<&(MerchantId, AssetId)>,
+        limit: usize,
+    ) -> Result<Vec<(MerchantId, AssetId, Balance)>, StoreError> {
+        let after = after.map(|(merchant, asset)| balance::id(merchant, asset));
+        let stored: Vec<StoredBalance> = read::rows(&self.connection, after, limit).await?;
+        Ok(stored.into_iter().map(|stored| (stored.merchant, stored.asset, stored.balance)).collect())
+    }
+
+    async fn event(&self, id: &EventId) -> Result<Option<Event>, StoreError> {
+        read::by_id(&self.connection, event::id(id)).await
+    }
+
     async fn balance(&self, merchant: &MerchantId, asset: &AssetId) -> Result<(Balance, u64), StoreError> {
         let stored: Option<StoredBalance> = read::by_id(&self.connection, balance::id(merchant, asset)).await?;
         Ok(stored.map_or((Balance::default(), 0), |stored| (stored.balance, stored.revision)))
     }
 
     async fn addresses(&self, after: Option<Address>, limit: usize) -> Result<Vec<OwnAddress>, StoreError> {
-        read::addresses(&self.connection, after, limit).await
+        read::rows(&self.connection, after.as_ref().map(address::id), limit).await
+    }
+
+    async fn address_list(&self, after: Option<Address>, limit: usize) -> Result<Vec<Address>, StoreError> {
+        read::address_list(&self.connection, after, limit).await
     }
 
     async fn address(&self, address: &Address) -> Result<Option<OwnAddress>, StoreError> {

@@ -16,8 +16,8 @@ use crate::list::List;
 use crate::record::Record;
 
 /// For each range of entries, the records that stand there.
-const LISTED_IN_EACH: &str = "RETURN $ranges.map(|$range| \
-    (SELECT VALUE type::record($table, array::last(record::id(id))).* FROM $range LIMIT $limit));";
+pub(super) const LISTED_IN_EACH: &str = "RETURN $ranges.map(|$range| \
+    (SELECT VALUE type::record($table, array::last(record::id(id))).* FROM array::first([$range]) LIMIT $limit));";
 
 /// Events that are not routed, oldest first and in the order of their sequence within an invoice.
 pub(crate) async fn unrouted_events(connection: &Connection, limit: usize) -> Result<Vec<Event>, StoreError> {

@@ -2,7 +2,8 @@
 
 use surrealdb::types::{RecordId, SurrealValue};
 use xthonpay_domain::text::ChainName;
-use xthonpay_payments::port::store::Cursor;
+use xthonpay_domain::time::Timestamp;
+use xthonpay_payments::port::store::{Cursor, Freeze};
 
 use super::block::BlockPart;
 use super::{Record, RowError, text_key};
@@ -16,7 +17,16 @@ pub(crate) struct CursorRow {
     id: RecordId,
     tip: BlockPart,
     finalized: BlockPart,
+    frozen: Option<FreezePart>,
     revision: Whole,
+}
+
+/// Why a chain is frozen, as it is stored.
+#[derive(SurrealValue)]
+#[surreal(crate = "surrealdb::types")]
+struct FreezePart {
+    reason: String,
+    at: Whole,
 }
 
 /// The record of a chain's cursor.
@@ -33,6 +43,10 @@ impl Record for Cursor {
             id: id(&self.chain),
             tip: (&self.tip).into(),
             finalized: (&self.finalized).into(),
+            frozen: self
+                .frozen
+                .as_ref()
+                .map(|freeze| FreezePart { reason: freeze.reason.clone(), at: Whole(freeze.at.as_millis()) }),
             revision: Whole(self.revision),
         }
     }
@@ -42,6 +56,7 @@ impl Record for Cursor {
             chain: text_key(&row.id)?,
             tip: row.tip.read()?,
             finalized: row.finalized.read()?,
+            frozen: row.frozen.map(|freeze| Freeze { reason: freeze.reason, at: Timestamp::from_millis(freeze.at.0) }),
             revision: row.revision.0,
         })
     }

@@ -1,9 +1,10 @@
 //! Deposits.
 
 use surrealdb::types::{RecordId, SurrealValue};
+use xthonpay_domain::block::BlockNumber;
 use xthonpay_domain::deposit::{Deposit, DepositState};
 use xthonpay_domain::id::DepositId;
-use xthonpay_domain::transfer::{Transfer, TransferIdentity};
+use xthonpay_domain::transfer::{Origin, Transfer, TransferIdentity};
 
 use super::block::BlockPart;
 use super::{Record, RowError, amount, parse, parse_option, text_key, word};
@@ -27,10 +28,12 @@ fn state_word(state: DepositState) -> &'static str {
 pub(crate) struct DepositRow {
     id: RecordId,
     asset: String,
-    tx: String,
-    to: String,
+    /// The transaction, or the block at which the balance told of it: one of the two.
+    tx: Option<String>,
     nth: u32,
-    from: String,
+    balance_at: Option<Whole>,
+    to: String,
+    from: Option<String>,
     amount: String,
     block: BlockPart,
     state: String,
@@ -65,10 +68,17 @@ impl Record for Deposit {
         DepositRow {
             id: id(&self.id),
             asset: identity.asset.to_string(),
-            tx: identity.tx.to_string(),
+            tx: identity.origin.tx().map(|tx| tx.to_string()),
+            nth: match identity.origin {
+                Origin::Transaction { nth, .. } => nth,
+                Origin::Balance { .. } => 0,
+            },
+            balance_at: match identity.origin {
+                Origin::Transaction { .. } => None,
+                Origin::Balance { block } => Some(Whole(block.0)),
+            },
             to: identity.to.to_lower_hex(),
-            nth: identity.nth,
-            from: self.transfer.from.to_lower_hex(),
+            from: self.transfer.from.map(|from| from.to_lower_hex()),
             amount: self.transfer.amount.to_string(),
             block: (&self.block).into(),
             state: state_word(self.state).to_owned(),
@@ -81,19 +91,23 @@ impl Record for Deposit {
     }
 
     fn from_row(row: DepositRow) -> Result<Self, RowError> {
-        let identity = TransferIdentity {
-            asset: parse("asset", &row.asset)?,
-            tx: parse("tx", &row.tx)?,
-            to: parse("to", &row.to)?,
-            nth: row.nth,
+        let origin = match (parse_option("tx", row.tx.as_deref())?, row.balance_at) {
+            (Some(tx), None) => Origin::Transaction { tx, nth: row.nth },
+            (None, Some(block)) => Origin::Balance { block: BlockNumber(block.0) },
+            _ => return Err(RowError::Contradiction("it names not one origin")),
         };
+        let identity = TransferIdentity { asset: parse("asset", &row.asset)?, to: parse("to", &row.to)?, origin };
         let id: DepositId = text_key(&row.id)?;
         if identity.deposit_id() != id {
             return Err(RowError::Contradiction("its id is not that of its transfer"));
         }
         Ok(Self {
             id,
-            transfer: Transfer { identity, from: parse("from", &row.from)?, amount: amount("amount", &row.amount)? },
+            transfer: Transfer {
+                identity,
+                from: parse_option("from", row.from.as_deref())?,
+                amount: amount("amount", &row.amount)?,
+            },
             block: row.block.read()?,
             state: word("state", &row.state, &STATES, state_word)?,
             reorged: row.reorged,

@@ -1,10 +1,11 @@
 //! Postings of the ledger: written once, never changed.
 
 use surrealdb::types::{RecordId, SurrealValue};
-use xthonpay_domain::id::{MerchantId, PostingId};
+use xthonpay_domain::id::{DepositId, MerchantId, PostingId};
 use xthonpay_domain::ledger::{Account, Line, Posting, PostingKind, Side};
 
 use super::{Record, RowError, amount, parse, text_key, word};
+use crate::list::List;
 use crate::table::Table;
 use crate::whole::Whole;
 
@@ -45,6 +46,16 @@ fn side_word(side: Side) -> &'static str {
 /// The record of a posting.
 pub(crate) fn id(posting: &PostingId) -> RecordId {
     Table::Posting.record(posting.as_str())
+}
+
+/// The list in which the deposit of a posting that sets it aside stands for ever.
+pub(crate) fn entries(posting: &Posting) -> Vec<RecordId> {
+    let deposit = || posting.cause().parse::<DepositId>().ok();
+    let suspended = match posting.kind() {
+        PostingKind::DepositSuspended => deposit().map(|id| List::suspended().deposit(&id)),
+        PostingKind::DepositCredited => None,
+    };
+    suspended.into_iter().collect()
 }
 
 impl From<&Line> for LinePart {

@@ -19,7 +19,7 @@ use xthonpay_domain::invoice::{Invoice, Terms, Tolerance};
 use xthonpay_domain::ledger::{Balance, Posting};
 use xthonpay_domain::text::ChainName;
 use xthonpay_domain::time::Timestamp;
-use xthonpay_domain::transfer::{Transfer, TransferIdentity};
+use xthonpay_domain::transfer::{Origin, Transfer, TransferIdentity};
 use xthonpay_payments::port::store::{Cursor, Delivery, DeliveryState, Key, Merchant, OwnAddress, UsedSignature};
 use xthonpay_payments::port::vault::Sealed;
 
@@ -142,13 +142,14 @@ pub fn block(number: u64) -> BlockRef {
 }
 
 pub fn cursor(revision: u64) -> Cursor {
-    Cursor { chain: chain(), tip: block(20), finalized: block(18), revision }
+    Cursor { chain: chain(), tip: block(20), finalized: block(18), frozen: None, revision }
 }
 
 /// A deposit that is seen, for merchant 1.
 pub fn deposit(number: u64, invoice: Option<InvoiceId>) -> Deposit {
-    let identity = TransferIdentity { asset: asset(), tx: TxHash::new(bytes(number)), to: address(9), nth: 0 };
-    let transfer = Transfer { identity, from: address(8), amount: Amount::from_units(5) };
+    let origin = Origin::Transaction { tx: TxHash::new(bytes(number)), nth: 0 };
+    let identity = TransferIdentity { asset: asset(), to: address(9), origin };
+    let transfer = Transfer { identity, from: Some(address(8)), amount: Amount::from_units(5) };
     Deposit::seen(transfer, block(10), merchant_id(1), invoice, 1)
 }
 

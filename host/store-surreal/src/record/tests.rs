@@ -19,9 +19,9 @@ use xthonpay_domain::id::{DeliveryId, DepositId, EventId, InvoiceId, MerchantId}
 use xthonpay_domain::invoice::assessment::{Advice, Assessment, Flags, InvoiceState, Ruling};
 use xthonpay_domain::invoice::{Invoice, Terms, Tolerance};
 use xthonpay_domain::ledger::{Account, Balance, Line, Posting, PostingKind, Side};
-use xthonpay_domain::transfer::{Transfer, TransferIdentity};
+use xthonpay_domain::transfer::{Origin, Transfer, TransferIdentity};
 use xthonpay_payments::port::store::{
-    Counter, Cursor, Delivery, DeliveryState, Key, Merchant, OwnAddress, UsedSignature,
+    Counter, Cursor, Delivery, DeliveryState, Freeze, Key, Merchant, OwnAddress, UsedSignature,
 };
 use xthonpay_payments::port::vault::Sealed;
 
@@ -179,8 +179,9 @@ prop_compose! {
 prop_compose! {
     fn deposits()(
         tx: [u8; 32],
+        found_at in option::of(counts().prop_map(BlockNumber)),
         to in addresses(),
-        from in addresses(),
+        from in option::of(addresses()),
         nth: u32,
         amount in amounts(),
         block in blocks(),
@@ -190,7 +191,8 @@ prop_compose! {
         invoice in option::of(invoice_ids()),
         confirmations_required in counts(),
     ) -> Deposit {
-        let identity = TransferIdentity { asset: samples::asset(), tx: TxHash::new(tx), to, nth };
+        let origin = found_at.map_or(Origin::Transaction { tx: TxHash::new(tx), nth }, |block| Origin::Balance { block });
+        let identity = TransferIdentity { asset: samples::asset(), to, origin };
         let id = identity.deposit_id();
         let transfer = Transfer { identity, from, amount };
         Deposit { id, transfer, block, state, reorged, merchant, invoice, confirmations_required }
@@ -270,8 +272,14 @@ prop_compose! {
 }
 
 prop_compose! {
-    fn cursors()(tip in blocks(), finalized in blocks(), revision in counts()) -> Cursor {
-        Cursor { chain: samples::chain(), tip, finalized, revision }
+    fn freezes()(reason in ".{0,40}", at in times()) -> Freeze {
+        Freeze { reason, at }
+    }
+}
+
+prop_compose! {
+    fn cursors()(tip in blocks(), finalized in blocks(), frozen in option::of(freezes()), revision in counts()) -> Cursor {
+        Cursor { chain: samples::chain(), tip, finalized, frozen, revision }
     }
 }
 

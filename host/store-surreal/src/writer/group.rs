@@ -29,7 +29,10 @@ enum GroupResult {
 ///
 /// If the group does not go through because of one plan, its halves are stored one after the other, and so on, until those
 /// plans stand alone that are to blame: the others are stored without them.
-pub(super) async fn store(connection: &Connection, group: Vec<Job>) {
+pub(super) type Answers = Vec<(Job, Result<(), CommitError>)>;
+
+pub(super) async fn store(connection: &Connection, group: Vec<Job>) -> Answers {
+    let mut answers = Vec::with_capacity(group.len());
     let mut parts = vec![group];
     while let Some(mut part) = parts.pop() {
         let result = match connection.look_at_space() {
@@ -44,13 +47,14 @@ pub(super) async fn store(connection: &Connection, group: Vec<Job>) {
             continue;
         }
         for job in part {
-            job.finish(match &result {
+            answers.push((job, match &result {
                 GroupResult::Stored => Ok(()),
                 GroupResult::Refused => Err(CommitError::Refused),
                 GroupResult::Failed(error) | GroupResult::Unavailable(error) => Err(error.clone().into()),
-            });
+            }));
         }
     }
+    answers
 }
 
 async fn store_as_one(connection: &Connection, part: &[Job]) -> GroupResult {

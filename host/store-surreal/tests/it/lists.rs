@@ -111,14 +111,14 @@ async fn invoices_past_their_expiry_are_those_that_still_await_it() {
         let invoices: Vec<Invoice> = [3, 1, 2].into_iter().map(samples::invoice).collect();
         stored(store, invoices.iter().map(create)).await;
         let past = async |millis| {
-            ids(&store.invoices_past_expiry(&chain, Timestamp::from_millis(millis), 9).await.expect("readable"))
+            ids(&store.invoices_past_expiry(&chain, Timestamp::from_millis(millis), None, 9).await.expect("readable"))
         };
         assert_eq!(past(1_001).await, Vec::new(), "the moment of expiry is in time");
         assert_eq!(past(1_002).await, ids([&invoices[1]]));
         assert_eq!(past(5_000).await, ids([&invoices[1], &invoices[2], &invoices[0]]), "the earliest expiry first");
-        assert_eq!(store.invoices_past_expiry(&chain, samples::time(5_000), 1).await.expect("readable").len(), 1);
+        assert_eq!(store.invoices_past_expiry(&chain, samples::time(5_000), None, 1).await.expect("readable").len(), 1);
         let other = "other".parse().expect("a chain");
-        assert_eq!(store.invoices_past_expiry(&other, samples::time(5_000), 9).await, Ok(Vec::new()));
+        assert_eq!(store.invoices_past_expiry(&other, samples::time(5_000), None, 9).await, Ok(Vec::new()));
 
         let confirming = moved(&invoices[1], InvoiceState::Confirming, false);
         stored_one(store, Write::UpdateInvoice(Box::new(confirming.clone()))).await;
@@ -126,6 +126,29 @@ async fn invoices_past_their_expiry_are_those_that_still_await_it() {
         let again = moved(&confirming, InvoiceState::PartiallyPaid, false);
         stored_one(store, Write::UpdateInvoice(Box::new(again))).await;
         assert_eq!(past(5_000).await, ids([&invoices[1], &invoices[2], &invoices[0]]), "a payment left the chain");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn invoices_past_their_expiry_page_by_expiry_and_id() {
+    on_each_engine(async |store| {
+        let chain = samples::chain();
+        // Two of them expire at the same time.
+        let twin = Invoice { terms: samples::invoice(2).terms, ..samples::invoice(9) };
+        let all = [samples::invoice(1), samples::invoice(2), twin, samples::invoice(3)];
+        stored(store, all.iter().map(create)).await;
+        let place = |invoice: &Invoice| (invoice.terms.expires_at, invoice.id.clone());
+        let page = async |millis, after: Option<(Timestamp, InvoiceId)>, limit| {
+            let found = store.invoices_past_expiry(&chain, samples::time(millis), after.as_ref(), limit).await;
+            ids(&found.expect("readable"))
+        };
+        assert_eq!(page(5_000, None, 2).await, ids(&all[..2]));
+        assert_eq!(page(5_000, Some(place(&all[1])), 9).await, ids(&all[2..]), "among those of one time");
+        assert_eq!(page(1_003, Some(place(&all[0])), 9).await, ids(&all[1..3]), "up to the time");
+        assert_eq!(page(5_000, Some(place(&all[3])), 9).await, Vec::new());
+        assert_eq!(page(1_002, Some(place(&all[3])), 9).await, Vec::new(), "a place behind the time");
+        assert_eq!(page(u64::MAX, Some(place(&all[0])), 9).await, ids(&all[1..]), "the end of time");
     })
     .await;
 }
@@ -200,6 +223,12 @@ async fn addresses_page_in_their_own_order() {
             listed.extend(page);
         }
         assert_eq!(listed, all);
+
+        let bare: Vec<_> = all.iter().map(|own| own.address).collect();
+        assert_eq!(store.address_list(None, 9).await, Ok(bare.clone()));
+        assert_eq!(store.address_list(None, 2).await, Ok(bare[..2].to_vec()));
+        assert_eq!(store.address_list(Some(bare[1]), 9).await, Ok(bare[2..].to_vec()));
+        assert_eq!(store.address_list(Some(bare[4]), 9).await, Ok(Vec::new()));
     })
     .await;
 }

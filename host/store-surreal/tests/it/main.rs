@@ -6,6 +6,7 @@ mod engine;
 mod expectations;
 mod lists;
 mod opening;
+mod pages;
 mod reads;
 #[path = "../../src/record/samples.rs"]
 mod samples;

@@ -2,7 +2,7 @@
 
 use xthonpay_domain::block::BlockNumber;
 use xthonpay_domain::time::Timestamp;
-use xthonpay_payments::port::store::{Counter, Store, Write};
+use xthonpay_payments::port::store::{CommitError, Counter, Cursor, Freeze, Store, Write};
 
 use crate::engine::{on_each_engine, outcome, stored, stored_one};
 use crate::samples;
@@ -25,6 +25,15 @@ async fn what_is_not_there_is_none() {
         assert_eq!(store.unrouted_events(5).await, Ok(Vec::new()));
         assert_eq!(store.due_deliveries(Timestamp::from_millis(u64::MAX), None, 5).await, Ok(Vec::new()));
         assert_eq!(store.next_delivery_at().await, Ok(None));
+        assert_eq!(store.address_list(None, 5).await, Ok(Vec::new()));
+        assert_eq!(store.next_number(&Counter::MerchantAccount).await, Ok(0));
+        assert_eq!(store.merchants(None, 5).await, Ok(Vec::new()));
+        assert_eq!(store.deposits(None, 5).await, Ok(Vec::new()));
+        assert_eq!(store.suspended_deposits(None, 5).await, Ok(Vec::new()));
+        assert_eq!(store.posting(samples::posting(1).id()).await, Ok(None));
+        assert_eq!(store.postings(None, 5).await, Ok(Vec::new()));
+        assert_eq!(store.balances(None, 5).await, Ok(Vec::new()));
+        assert_eq!(store.event(&samples::event_id(1)).await, Ok(None));
     })
     .await;
 }
@@ -68,9 +77,43 @@ async fn numbers_are_consecutive_and_each_counter_has_its_own() {
             (Counter::AddressIndex(samples::merchant_id(1)), Counter::AddressIndex(samples::merchant_id(2)));
         assert_eq!(store.take_numbers(&one, 3).await, Ok(0));
         assert_eq!(store.take_numbers(&one, 1).await, Ok(3));
+        assert_eq!(store.next_number(&one).await, Ok(4), "looking takes nothing");
+        assert_eq!(store.next_number(&one).await, Ok(4));
+        assert_eq!(store.next_number(&two).await, Ok(0));
         assert_eq!(store.take_numbers(&two, 10).await, Ok(0));
         assert_eq!(store.take_numbers(&one, 1).await, Ok(4));
         assert_eq!(store.take_numbers(&Counter::MerchantAccount, 1).await, Ok(0));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_event_is_found_routed_or_not() {
+    on_each_engine(async |store| {
+        let event = samples::event(1, 1);
+        stored_one(store, Write::CreateEvent(event.clone())).await;
+        assert_eq!(store.event(&event.id).await, Ok(Some(event.clone())));
+        stored_one(store, Write::MarkRouted(event.id.clone())).await;
+        assert_eq!(store.event(&event.id).await, Ok(Some(event)));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_chain_is_frozen_and_resumed_from_the_revision_that_was_read() {
+    on_each_engine(async |store| {
+        let freeze = Freeze { reason: "block 18 \"left\" the chain; 5 wei".to_owned(), at: samples::time(7) };
+        let running = samples::cursor(1);
+        let frozen = Cursor { frozen: Some(freeze), ..samples::cursor(2) };
+        stored_one(store, Write::SetCursor(running.clone())).await;
+        stored_one(store, Write::SetCursor(frozen.clone())).await;
+        assert_eq!(store.cursor(&running.chain).await, Ok(Some(frozen.clone())));
+        let late = outcome(store, Write::SetCursor(samples::cursor(2))).await;
+        assert_eq!(late, Err(CommitError::Refused), "a step that does not know of the freeze");
+        assert_eq!(store.cursor(&running.chain).await, Ok(Some(frozen)));
+        let resumed = samples::cursor(3);
+        stored_one(store, Write::SetCursor(resumed.clone())).await;
+        assert_eq!(store.cursor(&running.chain).await, Ok(Some(resumed)));
     })
     .await;
 }
