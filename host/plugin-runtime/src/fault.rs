@@ -4,10 +4,12 @@
 //! Texts that come from a plugin are made plain before they get here.
 
 use core::fmt;
+use core::time::Duration;
 
 use thiserror::Error;
 
 use crate::artefact::ArtefactFault;
+use crate::breaker::End;
 use crate::hook::Hook;
 use crate::limits::Limit;
 use crate::manifest::ManifestFault;
@@ -151,6 +153,12 @@ pub enum CallFault {
         /// Why.
         reason: String,
     },
+    /// It failed too often, so it was not called.
+    #[error("not called: it failed too often; {}", standstill_text(*.retry_in))]
+    LeftAlone {
+        /// When it is called again; `None` when only loading it anew helps.
+        retry_in: Option<Duration>,
+    },
     /// The host's own code failed.
     #[error("the call ended inside the host ({detail}): report this defect of the host")]
     Host {
@@ -163,10 +171,32 @@ fn used_text(limit: Limit, used: Option<u64>) -> String {
     used.map_or_else(|| "is ".to_owned(), |used| format!("({used}{}) is ", limit.unit()))
 }
 
+/// When a plugin that is left alone is called again, for the operator.
+pub(crate) fn standstill_text(retry_in: Option<Duration>) -> String {
+    match retry_in {
+        None => "it stays so until it is loaded anew: correct or replace it".to_owned(),
+        Some(Duration::ZERO) => "it is being tried again".to_owned(),
+        Some(time) => format!("it is tried again in {} s", time.as_millis().div_ceil(1_000)),
+    }
+}
+
 /// The case of `hook-error` after which the host may repeat the call.
 pub(crate) const RETRY_LATER: &str = "retry-later";
 
 impl CallFault {
+    /// What the end of a call says about the plugin. A queue that is full, an input that is too large, and an answer that
+    /// there is none are not its failures.
+    pub(crate) fn end(&self) -> End {
+        match self {
+            Self::Limit { limit, .. } => match limit {
+                Limit::ConcurrentCalls | Limit::QueuedCalls | Limit::QueueWaitMs | Limit::InputKib => End::Neither,
+                _ => End::Bad,
+            },
+            Self::Trap { .. } | Self::Boundary { .. } | Self::BadOutput { .. } => End::Bad,
+            Self::Declined { .. } | Self::NotLoaded { .. } | Self::LeftAlone { .. } | Self::Host { .. } => End::Neither,
+        }
+    }
+
     /// Whether the same call may succeed later.
     #[must_use]
     pub fn is_transient(&self) -> bool {
@@ -176,7 +206,7 @@ impl CallFault {
             }
             Self::Declined { kind, .. } => *kind == RETRY_LATER,
             // The operator can put it right without the caller changing anything.
-            Self::NotLoaded { .. } => true,
+            Self::NotLoaded { .. } | Self::LeftAlone { .. } => true,
             Self::Trap { .. } | Self::Boundary { .. } | Self::BadOutput { .. } | Self::Host { .. } => false,
         }
     }

@@ -1,16 +1,20 @@
 //! Hooks: what plugins decide, and a plugin as it is bound to one.
 //!
 //! A file per served hook turns the domain's values into the contract's and back; this file holds what they share. A bound
-//! plugin that is not loaded answers every call with its failure policy: it is never left out in silence.
+//! plugin that is not loaded, or that fails too often, answers every call with its failure policy: it is never left out in
+//! silence.
 
 mod invoice_rules;
 mod webhook_format;
 
 use core::fmt;
+use core::time::Duration;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use sha2::{Digest as _, Sha256};
-use tracing::debug;
+use tokio::time::Instant;
+use tracing::{debug, error};
 use wasmtime::Store;
 use wasmtime::component::{Instance, InstancePre};
 use xthonpay_domain::text::is_deceptive;
@@ -19,7 +23,8 @@ use xthonpay_payments::port::hooks::{HookFailure, OnFailure};
 
 use crate::artefact::Digest;
 use crate::bindings::base::xthonpay::host::types::{CallInfo, Detail, HookError};
-use crate::fault::{CallFault, RETRY_LATER};
+use crate::breaker::{Breaker, End, Leave, Standstill};
+use crate::fault::{CallFault, RETRY_LATER, standstill_text};
 use crate::instance::{Call, CallState, Runner, Work};
 use crate::limits::Limit;
 use crate::loader::About;
@@ -87,6 +92,9 @@ pub(crate) trait Served: Send + Sync + 'static {
     /// Which.
     const HOOK: Hook;
 
+    /// Its functions.
+    const FUNCTIONS: &'static [&'static str];
+
     /// A linked component that exports the hook.
     type Pre: Clone + Send + Sync + 'static;
 
@@ -124,6 +132,23 @@ pub(crate) struct Ready<H: Served> {
     pub(crate) linked: H::Pre,
     pub(crate) digest: Digest,
     pub(crate) about: About,
+    /// The record of each function.
+    pub(crate) breakers: BTreeMap<&'static str, Breaker>,
+}
+
+impl<H: Served> Ready<H> {
+    /// The functions that are left alone now, and when each is called again; `None` when only loading it anew helps.
+    pub(crate) fn left_alone(&self) -> impl Iterator<Item = (&'static str, Option<Duration>)> {
+        let now = Instant::now();
+        self.breakers.iter().filter_map(move |(name, breaker)| Some((*name, retry_in(breaker.standstill(now)?))))
+    }
+}
+
+fn retry_in(standstill: Standstill) -> Option<Duration> {
+    match standstill {
+        Standstill::Pause(time) => Some(time),
+        Standstill::Quarantine => None,
+    }
 }
 
 impl<H: Served> Bound<H> {
@@ -153,6 +178,35 @@ impl<H: Served> Bound<H> {
             }
             State::Ready(_) | State::Failed(_) => Ok(()),
         }
+    }
+
+    /// Carries out the call about a fact, unless the function is left alone, and keeps its record.
+    async fn guarded<R>(
+        &self,
+        function: &'static str,
+        fact: &str,
+        policy: OnFailure,
+        work: impl Future<Output = Result<R, CallFault>>,
+    ) -> Result<R, HookFailure> {
+        let leave = match self.leave(function) {
+            Ok(leave) => leave,
+            Err(fault) => return Err(self.failure(function, policy, &fault)),
+        };
+        let answer = work.await;
+        let end = answer.as_ref().map_or_else(CallFault::end, |_| End::Good);
+        if let Some(standstill) = leave.and_then(|leave| leave.end(end, fact, Instant::now())) {
+            let consequence = standstill_text(retry_in(standstill));
+            error!(plugin = self.name, function, fact, consequence, "the plugin fails too often and is left alone");
+        }
+        answer.map_err(|fault| self.failure(function, policy, &fault))
+    }
+
+    /// Leave to call a function. A plugin that is not loaded needs none.
+    fn leave(&self, function: &'static str) -> Result<Option<Leave>, CallFault> {
+        let State::Ready(ready) = &self.state else { return Ok(None) };
+        let Some(breaker) = ready.breakers.get(function) else { return Ok(None) };
+        let left_alone = |standstill| CallFault::LeftAlone { retry_in: retry_in(standstill) };
+        breaker.leave(Instant::now()).map(Some).map_err(left_alone)
     }
 
     /// The port's form of a failure.

@@ -14,7 +14,7 @@ use xthonpay_payments::port::hooks::{Hooks, InvoiceRules, WebhookFormat};
 use crate::artefact::Digest;
 use crate::config::{PluginConfig, RuntimeConfig};
 use crate::engine::{EngineError, Sandbox};
-use crate::fault::PluginFault;
+use crate::fault::{PluginFault, standstill_text};
 use crate::hook::{Bound, Hook, InvoiceRulesHook, Served, State, WebhookFormatHook};
 use crate::loader::{About, Loader};
 
@@ -150,6 +150,16 @@ pub enum PluginState {
         /// What it says about itself.
         about: About,
     },
+    /// It is loaded and failed too often: at least one function of its hook uses the failure policy for a while, or until it
+    /// is loaded anew.
+    LeftAlone {
+        /// The SHA-256 of its component.
+        digest: Digest,
+        /// What it says about itself.
+        about: About,
+        /// Which function, and when it is called again.
+        reason: String,
+    },
     /// It is bound and not loaded: its hook uses the failure policy.
     Failed {
         /// Why, and what to do.
@@ -225,10 +235,11 @@ impl PluginHost {
         rules.chain(set.format.iter().map(|bound| bound.report())).chain(self.unbound.iter().map(unbound)).collect()
     }
 
-    /// Whether a bound plugin is not loaded.
+    /// Whether a bound plugin is not loaded, or is left alone because it failed too often.
     #[must_use]
     pub fn is_degraded(&self) -> bool {
-        self.report().iter().any(|report| matches!(report.state, PluginState::Failed { .. }))
+        let bad = |state: &PluginState| matches!(state, PluginState::Failed { .. } | PluginState::LeftAlone { .. });
+        self.report().iter().any(|report| bad(&report.state))
     }
 }
 
@@ -254,7 +265,16 @@ impl Set {
 impl<H: Served> Bound<H> {
     fn report(&self) -> PluginReport {
         let state = match &self.state {
-            State::Ready(ready) => PluginState::Active { digest: ready.digest, about: ready.about.clone() },
+            State::Ready(ready) => {
+                let (digest, about) = (ready.digest, ready.about.clone());
+                let line = |(function, retry_in)| format!("{function} failed too often; {}", standstill_text(retry_in));
+                let reason = ready.left_alone().map(line).collect::<Vec<_>>().join("; ");
+                if reason.is_empty() {
+                    PluginState::Active { digest, about }
+                } else {
+                    PluginState::LeftAlone { digest, about, reason }
+                }
+            }
             State::Failed(reason) => PluginState::Failed { reason: reason.clone() },
         };
         PluginReport { name: self.name.clone(), hook: Some(H::HOOK), state }

@@ -1,7 +1,8 @@
 //! One call: a place, a store of its own with its limits, the guest's work, and what came of it.
 //!
-//! A call runs as a task of its own. A caller that gives up, or that is out of time, never drops a guest in the middle of
-//! its work: the guest ends by itself or at its next tick, and frees its place then.
+//! The caller's own task carries out the call; most end before they are polled a second time. A caller that gives up, or that
+//! is out of time, never drops a guest in the middle of its work: the rest becomes a task of its own, in which the guest ends
+//! by itself or at its next tick, and frees its place then.
 
 use core::future::Future;
 use core::pin::Pin;
@@ -15,6 +16,7 @@ use xthonpay_domain::time::Timestamp;
 
 use crate::admission::{Admission, Place};
 use crate::capability::log::LogBudget;
+use crate::detached::{Panicked, Undroppable};
 use crate::engine::{Sandbox, TRACE_FRAMES_MAX};
 use crate::fault::{CallFault, plugin_key};
 use crate::limits::{Limit, Limits};
@@ -86,12 +88,10 @@ impl Runner {
         let span =
             debug_span!(target: "plugin", "call", plugin = self.profile.name, function = call.function, id = call.id);
         let store = self.store(call, wall);
-        let task = tokio::spawn(drive(store, place, work).instrument(span));
-        match timeout(wall, task).await {
+        match timeout(wall, Undroppable::new(drive(store, place, work).instrument(span))).await {
             Ok(Ok(answer)) => answer,
-            Ok(Err(join)) if join.is_panic() => Err(CallFault::Host { detail: "a panic" }),
-            Ok(Err(_)) => Err(CallFault::Host { detail: "the host is shutting down" }),
-            // The task goes on without us until its guest ends at the next tick.
+            Ok(Err(Panicked)) => Err(CallFault::Host { detail: "a panic" }),
+            // The guest goes on without us until it ends at its next tick.
             Err(_) => Err(self.fault(LimitHit { limit: Limit::WallMs, used: None })),
         }
     }

@@ -16,8 +16,10 @@
 mod admission;
 mod artefact;
 mod bindings;
+mod breaker;
 mod capability;
 mod config;
+mod detached;
 mod engine;
 mod fault;
 mod grant;

@@ -6,13 +6,14 @@ use core::time::Duration;
 use std::sync::Arc;
 
 use tokio::task::spawn_blocking;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tracing::{error, info};
 use wasmtime::component::{Component, InstancePre, Linker};
 use xthonpay_payments::port::clock::Clock;
 
 use crate::artefact::{Artefact, ArtefactFault, require_file};
 use crate::bindings::base::{Base, BasePre};
+use crate::breaker::Breaker;
 use crate::capability;
 use crate::config::PluginConfig;
 use crate::engine::Sandbox;
@@ -97,7 +98,9 @@ impl Loader {
         self.check_config(&rehearsal, linked.clone()).await?;
         let runner = runner(settings, limits);
         let linked = H::find_exports(linked).map_err(|error| mismatch(&error))?;
-        Ok(Ready { runner, linked, digest, about })
+        let now = Instant::now();
+        let breakers = H::FUNCTIONS.iter().map(|function| (*function, Breaker::new(now))).collect();
+        Ok(Ready { runner, linked, digest, about, breakers })
     }
 
     async fn compile(&self, name: &str, config: &PluginConfig, limits: &Limits) -> Result<Artefact, PluginFault> {

@@ -18,6 +18,13 @@ pub const WHOLE_DIGITS_MAX: usize = 78;
 /// Digits that the contract allows behind the point.
 pub const FRACTION_DIGITS_MAX: usize = 36;
 
+/// Digits that are read and printed at once: as many as always fit into 64 bits. In a guest an operation on 512 bits costs
+/// hundreds of instructions, and one for each digit was most of what a call of a plugin took.
+const WORD_DIGITS: usize = 19;
+
+/// The values of so many digits.
+const WORD: u64 = 10_u64.pow(19);
+
 /// One whole, in basis points.
 const BPS_PER_WHOLE: u64 = 10_000;
 
@@ -75,13 +82,19 @@ impl Decimal {
         }
         let padding = core::iter::repeat_n(b'0', FRACTION_DIGITS_MAX - fraction.len());
         let mut count = Count::ZERO;
+        let (mut word, mut values) = (0_u64, 1_u64);
         for byte in whole.bytes().chain(fraction.bytes()).chain(padding) {
             if !byte.is_ascii_digit() {
                 return Err(DecimalError::CharacterUnknown);
             }
-            // Cannot overflow: 114 digits need 379 bits.
-            count = count * Count::from(10_u64) + Count::from(byte - b'0');
+            if values == WORD {
+                count = appended(count, values, word);
+                (word, values) = (0, 1);
+            }
+            word = word * 10 + u64::from(byte - b'0');
+            values *= 10;
         }
+        count = appended(count, values, word);
         Ok(Self { count })
     }
 
@@ -123,6 +136,12 @@ impl Decimal {
     }
 }
 
+/// The count with further digits behind it, which are one of so many values. Cannot overflow: 114 digits need 379 bits.
+fn appended(count: Count, values: u64, word: u64) -> Count {
+    // Most leading digits are zeros.
+    if count.is_zero() { Count::from(word) } else { count * Count::from(values) + Count::from(word) }
+}
+
 impl From<u64> for Decimal {
     fn from(whole: u64) -> Self {
         // Cannot overflow: 20 digits and 36.
@@ -144,12 +163,16 @@ impl fmt::Display for Decimal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut digits = [b'0'; WHOLE_DIGITS_MAX + FRACTION_DIGITS_MAX];
         let mut rest = self.count;
-        for digit in digits.iter_mut().rev() {
+        for part in digits.rchunks_mut(WORD_DIGITS) {
             if rest.is_zero() {
                 break;
             }
-            let (next, last) = rest.div_rem(Count::from(10_u64));
-            *digit += last.to::<u8>();
+            let (next, last) = rest.div_rem(Count::from(WORD));
+            let mut word = last.to::<u64>();
+            for digit in part.iter_mut().rev() {
+                *digit += u8::try_from(word % 10).unwrap_or_default();
+                word /= 10;
+            }
             rest = next;
         }
         let (whole, fraction) = digits.split_at(WHOLE_DIGITS_MAX);
@@ -164,5 +187,73 @@ impl fmt::Display for Decimal {
 impl fmt::Debug for Decimal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::string::ToString as _;
+
+    use super::*;
+
+    fn printed(text: &str) -> String {
+        text.parse::<Decimal>().expect("a decimal").to_string()
+    }
+
+    #[test]
+    fn prints_what_it_reads_at_every_length() {
+        for whole in 1..=WHOLE_DIGITS_MAX {
+            for fraction in 0..=FRACTION_DIGITS_MAX {
+                // Every digit has its turn at every place, with zeros in between.
+                let digits =
+                    |count: usize| (0..count).map(|at| char::from(b"9102030405060708"[(at + whole + fraction) % 16]));
+                let whole_text: String = ['7'].into_iter().chain(digits(whole - 1)).collect();
+                let fraction_text: String = digits(fraction).collect();
+                let trimmed = fraction_text.trim_end_matches('0');
+                let expected =
+                    if trimmed.is_empty() { whole_text.clone() } else { std::format!("{whole_text}.{trimmed}") };
+                let text = if fraction == 0 { whole_text } else { std::format!("{whole_text}.{fraction_text}") };
+                assert_eq!(printed(&text), expected);
+            }
+        }
+    }
+
+    #[test]
+    fn reads_the_ends_of_its_range() {
+        let largest = std::format!("{}.{}", "9".repeat(WHOLE_DIGITS_MAX), "9".repeat(FRACTION_DIGITS_MAX));
+        let smallest = std::format!("0.{}1", "0".repeat(FRACTION_DIGITS_MAX - 1));
+        for text in
+            ["0", "1", &largest, &smallest, "18446744073709551616", "10000000000000000000", "0.0000000000000000001"]
+        {
+            assert_eq!(printed(text), text);
+        }
+        for (text, short) in [("0.0", "0"), ("007.50", "7.5"), ("1.000", "1")] {
+            assert_eq!(printed(text), short);
+        }
+        assert_eq!(Decimal::parse(&largest).ok().and_then(|all| all.checked_add(Decimal::from(1))), None);
+        assert_eq!(Decimal::from(u64::MAX), "18446744073709551615".parse().expect("a decimal"));
+    }
+
+    #[test]
+    fn refuses_what_is_no_decimal_wherever_it_stands() {
+        use DecimalError::{CharacterUnknown, DigitMissing, TooLong};
+        let (long, fine) =
+            ("1".repeat(WHOLE_DIGITS_MAX + 1), std::format!("0.{}", "1".repeat(FRACTION_DIGITS_MAX + 1)));
+        for (text, error) in [
+            ("", DigitMissing),
+            (".", DigitMissing),
+            (".5", DigitMissing),
+            ("5.", DigitMissing),
+            ("-1", CharacterUnknown),
+            ("1e3", CharacterUnknown),
+            (" 1", CharacterUnknown),
+            ("1.2.3", CharacterUnknown),
+            ("１", CharacterUnknown),
+            ("1111111111111111111x", CharacterUnknown),
+            (&long, TooLong),
+            (&fine, TooLong),
+        ] {
+            assert_eq!(text.parse::<Decimal>(), Err(error), "{text:?}");
+        }
     }
 }

@@ -44,6 +44,7 @@ pub(crate) struct InvoiceRulesHook;
 
 impl Served for InvoiceRulesHook {
     const HOOK: Hook = Hook::InvoiceRules;
+    const FUNCTIONS: &'static [&'static str] = &[ON_DRAFT, ON_PAYMENT];
     type Pre = InvoiceRulesHookPre<CallState>;
 
     fn find_exports(linked: InstancePre<CallState>) -> wasmtime::Result<Self::Pre> {
@@ -58,17 +59,21 @@ impl Served for InvoiceRulesHook {
 #[async_trait]
 impl InvoiceRules for Bound<InvoiceRulesHook> {
     async fn on_draft(&self, draft: &Draft) -> Result<DraftRuling, HookFailure> {
-        self.draft_ruling(draft).await.map_err(|fault| self.failure(ON_DRAFT, self.policies.on_draft, &fault))
+        let id = draft_id(draft);
+        let call = Call { function: ON_DRAFT, id: id.clone(), at: draft.at };
+        self.guarded(ON_DRAFT, &id, self.policies.on_draft, self.draft_ruling(draft, call)).await
     }
 
     async fn on_payment(&self, review: &PaymentReview) -> Result<Advice, HookFailure> {
-        self.payment_advice(review).await.map_err(|fault| self.failure(ON_PAYMENT, self.policies.on_payment, &fault))
+        let judged = review.invoice.assessment.received.to_string();
+        let id = call_id(ON_PAYMENT, &[review.invoice.id.as_str(), &judged]);
+        let call = Call { function: ON_PAYMENT, id: id.clone(), at: review.at };
+        self.guarded(ON_PAYMENT, &id, self.policies.on_payment, self.payment_advice(review, call)).await
     }
 }
 
 impl Bound<InvoiceRulesHook> {
-    async fn draft_ruling(&self, draft: &Draft) -> Result<DraftRuling, CallFault> {
-        let call = Call { function: ON_DRAFT, id: draft_id(draft), at: draft.at };
+    async fn draft_ruling(&self, draft: &Draft, call: Call) -> Result<DraftRuling, CallFault> {
         let info = call_info(&call, draft.merchant.to_string(), 1);
         let asked = draft_to_wit(draft);
         let bytes = draft_bytes(&asked);
@@ -83,11 +88,8 @@ impl Bound<InvoiceRulesHook> {
         ruling_from_wit(ruling, draft.decimals)
     }
 
-    async fn payment_advice(&self, review: &PaymentReview) -> Result<Advice, CallFault> {
+    async fn payment_advice(&self, review: &PaymentReview, call: Call) -> Result<Advice, CallFault> {
         let invoice = &review.invoice;
-        let judged = invoice.assessment.received.to_string();
-        let id = call_id(ON_PAYMENT, &[invoice.id.as_str(), &judged]);
-        let call = Call { function: ON_PAYMENT, id, at: review.at };
         let info = call_info(&call, invoice.merchant.to_string(), review.attempt.saturating_add(1));
         let view = invoice_to_wit(invoice, review.decimals);
         let transfers = transfers_to_wit(&review.deposits, &invoice.terms.asset, review.decimals, review.tip);
@@ -179,7 +181,7 @@ fn transfers_to_wit(deposits: &[Deposit], asset: &AssetId, decimals: Decimals, t
     let counts =
         |deposit: &&Deposit| deposit.transfer.identity.asset == *asset && deposit.state != DepositState::Orphaned;
     let mut payments: Vec<_> = deposits.iter().filter(counts).collect();
-    payments.sort_by_key(|deposit| (deposit.block.number, deposit.transfer.identity.tx, deposit.transfer.identity.nth));
+    payments.sort_by_key(|deposit| (deposit.block.number, deposit.transfer.identity.origin));
     let skipped = payments.len().saturating_sub(TRANSFERS_MAX);
     payments.into_iter().skip(skipped).map(|deposit| transfer_to_wit(deposit, decimals, tip)).collect()
 }
@@ -189,7 +191,7 @@ fn transfer_to_wit(deposit: &Deposit, decimals: Decimals, tip: BlockNumber) -> w
     let confirmations = deposit.block.number.confirmations(tip);
     wit::Transfer {
         chain: identity.asset.chain.to_string(),
-        tx: identity.tx.to_string(),
+        tx: identity.origin.tx().map_or_else(String::new, |tx| tx.to_string()),
         asset: identity.asset.to_string(),
         to: Some(identity.to.to_string()),
         amount: deposit.transfer.amount.to_decimal(decimals),

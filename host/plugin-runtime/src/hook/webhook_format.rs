@@ -49,6 +49,7 @@ pub(crate) struct WebhookFormatHook;
 
 impl Served for WebhookFormatHook {
     const HOOK: Hook = Hook::WebhookFormat;
+    const FUNCTIONS: &'static [&'static str] = &[RENDER];
     type Pre = WebhookFormatHookPre<CallState>;
 
     fn find_exports(linked: InstancePre<CallState>) -> wasmtime::Result<Self::Pre> {
@@ -63,13 +64,14 @@ impl Served for WebhookFormatHook {
 #[async_trait]
 impl WebhookFormat for Bound<WebhookFormatHook> {
     async fn render(&self, event: &Event, target: &str) -> Result<Option<Rendered>, HookFailure> {
-        self.rendered(event, target).await.map_err(|fault| self.failure(RENDER, self.policies.render, &fault))
+        let id = call_id(RENDER, &[event.id.as_str(), target]);
+        let call = Call { function: RENDER, id: id.clone(), at: self.clock.now() };
+        self.guarded(RENDER, &id, self.policies.render, self.rendered(event, target, call)).await
     }
 }
 
 impl Bound<WebhookFormatHook> {
-    async fn rendered(&self, event: &Event, target: &str) -> Result<Option<Rendered>, CallFault> {
-        let call = Call { function: RENDER, id: call_id(RENDER, &[event.id.as_str(), target]), at: self.clock.now() };
+    async fn rendered(&self, event: &Event, target: &str, call: Call) -> Result<Option<Rendered>, CallFault> {
         let info = call_info(&call, event.merchant.to_string(), 1);
         let fact = event_to_wit(event);
         let target = target.to_owned();

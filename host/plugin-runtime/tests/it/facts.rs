@@ -12,7 +12,7 @@ use xthonpay_domain::id::{EventId, ID_BYTES, InvoiceId, MerchantId};
 use xthonpay_domain::invoice::assessment::{Assessment, Flags, InvoiceState};
 use xthonpay_domain::invoice::{Invoice, Proposal, Terms, Tolerance};
 use xthonpay_domain::time::Timestamp;
-use xthonpay_domain::transfer::{Transfer, TransferIdentity};
+use xthonpay_domain::transfer::{Origin, Transfer, TransferIdentity};
 use xthonpay_payments::port::hooks::{Draft, PaymentReview};
 
 /// The time at which everything here happens.
@@ -81,9 +81,12 @@ pub(crate) fn review() -> PaymentReview {
 }
 
 fn deposit(block: u64, value: &str) -> Deposit {
-    let identity =
-        TransferIdentity { asset: draft().asset, tx: TxHash::new([7; 32]), to: Address::new([9; 20]), nth: 0 };
-    let transfer = Transfer { identity, from: Address::new([1; 20]), amount: amount(value) };
+    let identity = TransferIdentity {
+        asset: draft().asset,
+        to: Address::new([9; 20]),
+        origin: Origin::Transaction { tx: TxHash::new([7; 32]), nth: 0 },
+    };
+    let transfer = Transfer { identity, from: Some(Address::new([1; 20])), amount: amount(value) };
     let block = BlockRef {
         number: BlockNumber(block),
         hash: BlockHash::new([3; 32]),

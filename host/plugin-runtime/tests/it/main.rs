@@ -9,6 +9,7 @@ mod capabilities;
 mod endurance;
 mod facts;
 mod guest;
+mod left_alone;
 mod limits;
 mod loading;
 mod reloading;

@@ -5,7 +5,7 @@ use xthonpay_domain::block::BlockRef;
 use xthonpay_domain::hash::{BlockHash, TxHash};
 use xthonpay_domain::id::{ID_BYTES, MerchantId};
 use xthonpay_domain::time::Timestamp;
-use xthonpay_domain::transfer::{Transfer, TransferIdentity};
+use xthonpay_domain::transfer::{Origin, Transfer, TransferIdentity};
 
 use super::*;
 
@@ -40,11 +40,10 @@ fn deposit(block: u64, nth: u32, asset: &str, state: DepositState) -> Deposit {
     let transfer = Transfer {
         identity: TransferIdentity {
             asset: asset.parse().expect("well formed"),
-            tx: TxHash::new([7; 32]),
             to: Address::new([9; 20]),
-            nth,
+            origin: Origin::Transaction { tx: TxHash::new([7; 32]), nth },
         },
-        from: Address::new([1; 20]),
+        from: Some(Address::new([1; 20])),
         amount: Amount::from_units(5),
     };
     let block = BlockRef {
