@@ -11,6 +11,7 @@ use xthonpay_payments::invoicing::Invoicing;
 use xthonpay_payments::port::clock::Clock;
 use xthonpay_payments::port::random::Random;
 use xthonpay_payments::port::store::Store;
+use xthonpay_payments::scanning::rescan::Rescan;
 use xthonpay_payments::scanning::status::SharedStatus;
 
 use crate::config::ApiConfig;
@@ -27,6 +28,8 @@ pub struct Api {
     pub invoicing: Invoicing,
     /// Reads balances.
     pub balances: Balances,
+    /// Looks again at transactions.
+    pub rescan: Rescan,
     /// Records that are read as they are, and the probe of readiness.
     pub store: Arc<dyn Store>,
     /// Accepted assets.

@@ -1,5 +1,6 @@
 //! What the operator says about the API, and its limits.
 
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -13,6 +14,8 @@ pub struct ApiConfig {
     pub public_url: Url,
     /// Networks of the proxies in front of this host. Only a request from one of them may say for whom it speaks.
     pub trusted_proxies: Vec<IpNet>,
+    /// Networks whose callers may read `/metrics`; to all others the path does not exist.
+    pub metrics_networks: Vec<IpNet>,
     /// What a request means that names no asset; `None` means the only USDT of the deployment.
     pub default_asset: Option<AssetId>,
     /// The largest request body, in bytes.
@@ -32,6 +35,8 @@ impl ApiConfig {
         Self {
             public_url,
             trusted_proxies: Vec::new(),
+            // The machine itself: an agent beside the host reads it, or a proxy that adds its own protection.
+            metrics_networks: vec![loopback(Ipv4Addr::LOCALHOST.into(), 8), loopback(Ipv6Addr::LOCALHOST.into(), 128)],
             default_asset: None,
             // The figure of the product's API. The largest invoice that can be asked for is a tenth of it.
             body_bytes_max: 64 * 1024,
@@ -43,4 +48,9 @@ impl ApiConfig {
             scanner_lag_blocks_max: 200,
         }
     }
+}
+
+fn loopback(address: IpAddr, prefix: u8) -> IpNet {
+    // Both lengths are within those of their family.
+    IpNet::new_assert(address, prefix).trunc()
 }

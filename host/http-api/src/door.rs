@@ -3,14 +3,15 @@
 //! The order of the checks is the order of their cost and of what they give away: size and deadline, one header of each kind,
 //! the signature and what the key may do, and only then what the request says.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use axum::body::{Body, HttpBody as _};
 use axum::extract::{ConnectInfo, Request};
+use axum::response::Response;
 use bytes::{Bytes, BytesMut};
 use futures::StreamExt as _;
-use http::HeaderMap;
 use http::request::Parts;
+use http::{Extensions, HeaderMap};
 use tokio::time::timeout;
 use tracing::{Span, field};
 use xthonpay_payments::access::signature::RequestParts;
@@ -20,7 +21,7 @@ use crate::answer::Answer;
 use crate::client_address::client_address;
 use crate::config::ApiConfig;
 use crate::error::{ApiError, Fault, Outage, echo};
-use crate::policies::SignedCall;
+use crate::policies::{OperatorCall, SignedCall};
 use crate::router::Shared;
 use crate::routes;
 
@@ -82,16 +83,32 @@ pub(crate) async fn pass(
     })
 }
 
+/// Serves a call for the operator's machines. To everybody else the address does not exist.
+pub(crate) fn pass_operator(shared: &Shared, call: OperatorCall, request: &Request) -> Result<Response, ApiError> {
+    let client = client(request.headers(), request.extensions(), &shared.api.config)?;
+    if !shared.api.config.metrics_networks.iter().any(|network| network.contains(&client)) {
+        return Err(ApiError::not_found());
+    }
+    match call {
+        OperatorCall::Metrics => shared.metrics.render(),
+    }
+}
+
+/// From where a request comes, as the trusted proxies tell it.
+fn client(headers: &HeaderMap, extensions: &Extensions, config: &ApiConfig) -> Result<IpAddr, ApiError> {
+    let peer = extensions.get::<ConnectInfo<SocketAddr>>();
+    let peer = peer.ok_or_else(|| ApiError::host(Outage::Internal, "the request carries no address of its peer"))?;
+    Ok(client_address(peer.0.ip(), headers, &config.trusted_proxies)?)
+}
+
 async fn admit(shared: &Shared, policy: Policy, request: Request) -> Result<Call, ApiError> {
     let config = &shared.api.config;
     let (head, body) = request.into_parts();
     let body = read(body, config).await?;
-    let peer = head.extensions.get::<ConnectInfo<SocketAddr>>();
-    let peer = peer.ok_or_else(|| ApiError::host(Outage::Internal, "the request carries no address of its peer"))?;
+    let client = client(&head.headers, &head.extensions, config)?;
     let key = one(&head.headers, X_API_KEY, "X-API-Key")?;
     let timestamp = one(&head.headers, X_TIMESTAMP, "X-Timestamp")?;
     let signature = one(&head.headers, X_SIGNATURE, "X-Signature")?;
-    let client = client_address(peer.0.ip(), &head.headers, &config.trusted_proxies)?;
     Span::current().record("client", field::display(client));
     let parts = RequestParts { method: head.method.as_str(), path: head.uri.path(), body: &body };
     let signed = SignedRequest { key, timestamp, signature, parts, peer: client };

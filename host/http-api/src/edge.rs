@@ -22,6 +22,9 @@ use crate::router::Shared;
 /// The header that carries the request id. A caller's own is ignored: it could be anything, also somebody else's.
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
+/// The route of a request that matches no path of the table.
+const NO_ROUTE: &str = "-";
+
 /// Headers of every answer. Answers hold money and addresses, so nothing between us and the caller may keep them; they are
 /// data, so no browser may guess another type or run anything in them.
 const ALWAYS: [(HeaderName, HeaderValue); 3] = [
@@ -36,7 +39,9 @@ pub(crate) async fn edge(State(shared): State<Arc<Shared>>, request: Request, ne
     let id = RequestId::from_random(bytes(shared.api.random.as_ref()));
     let peer = request.extensions().get::<ConnectInfo<SocketAddr>>();
     // The matched path, not the one that was sent: ids and whatever else stands in paths stay out of the log.
-    let route = request.extensions().get::<MatchedPath>().map_or("-", MatchedPath::as_str);
+    let matched = request.extensions().get::<MatchedPath>().cloned();
+    let route = matched.as_ref().map_or(NO_ROUTE, MatchedPath::as_str);
+    let method = request.method().clone();
     let span = info_span!(
         "request",
         %id,
@@ -58,6 +63,7 @@ pub(crate) async fn edge(State(shared): State<Arc<Shared>>, request: Request, ne
         // An id is made of a prefix and hexadecimal digits.
         headers.extend(HeaderValue::from_str(id.as_str()).ok().map(|value| (X_REQUEST_ID, value)));
         report(failure.as_ref(), &response, started);
+        shared.metrics.answered(&method, route, response.status().as_u16(), started.elapsed());
         response
     }
     .instrument(span)

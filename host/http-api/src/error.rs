@@ -16,6 +16,7 @@ use xthonpay_payments::access::AccessError;
 use xthonpay_payments::catalog::AssetLookupError;
 use xthonpay_payments::invoicing::InvoicingError;
 use xthonpay_payments::port::store::{CommitError, StoreError};
+use xthonpay_payments::scanning::rescan::RescanError;
 
 use crate::client_address::ForwardedError;
 
@@ -38,6 +39,7 @@ pub(crate) enum ErrorStatus {
     PayloadTooLarge,
     UnsupportedMediaType,
     UnprocessableEntity,
+    TooManyRequests,
     InternalServerError,
     BadGateway,
     ServiceUnavailable,
@@ -56,6 +58,7 @@ impl From<ErrorStatus> for StatusCode {
             ErrorStatus::PayloadTooLarge => Self::PAYLOAD_TOO_LARGE,
             ErrorStatus::UnsupportedMediaType => Self::UNSUPPORTED_MEDIA_TYPE,
             ErrorStatus::UnprocessableEntity => Self::UNPROCESSABLE_ENTITY,
+            ErrorStatus::TooManyRequests => Self::TOO_MANY_REQUESTS,
             ErrorStatus::InternalServerError => Self::INTERNAL_SERVER_ERROR,
             ErrorStatus::BadGateway => Self::BAD_GATEWAY,
             ErrorStatus::ServiceUnavailable => Self::SERVICE_UNAVAILABLE,
@@ -83,6 +86,7 @@ pub(crate) enum Fault {
     BodyTooLarge,
     UnsupportedMediaType,
     RuleRejected,
+    RateLimited,
 }
 
 impl Fault {
@@ -105,6 +109,7 @@ impl Fault {
             Self::BodyTooLarge => ("BODY_TOO_LARGE", ErrorStatus::PayloadTooLarge),
             Self::UnsupportedMediaType => ("UNSUPPORTED_MEDIA_TYPE", ErrorStatus::UnsupportedMediaType),
             Self::RuleRejected => ("RULE_REJECTED", ErrorStatus::UnprocessableEntity),
+            Self::RateLimited => ("RATE_LIMITED", ErrorStatus::TooManyRequests),
         }
     }
 }
@@ -195,7 +200,7 @@ impl ApiError {
     /// Whether the same request may succeed later.
     pub(crate) fn is_transient(&self) -> bool {
         match self {
-            Self::Caller { .. } => false,
+            Self::Caller { fault, .. } => *fault == Fault::RateLimited,
             Self::Host { outage, .. } => outage.retry_after().is_some(),
         }
     }
@@ -318,6 +323,33 @@ impl From<InvoicingError> for ApiError {
             InvoicingError::Derive(_) => Self::host(Outage::Internal, message),
             InvoicingError::Commit(error) => error.into(),
             InvoicingError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<RescanError> for ApiError {
+    fn from(error: RescanError) -> Self {
+        let message = error.to_string();
+        match error {
+            RescanError::UnknownChain { .. } | RescanError::ChainNotNamed { .. } => {
+                Self::at(Fault::InvalidRequest, "chain", message)
+            }
+            // One answer for all, so that nobody learns whose addresses are ours.
+            RescanError::UnknownTransaction { .. } | RescanError::UnknownAddress { .. } => Self::caller(
+                Fault::NotFound,
+                "this transaction is not known as mined, or pays nothing to an address of yours",
+            ),
+            RescanError::SignatureReplayed => Self::at(Fault::SignatureReplayed, "X-Signature", message),
+            RescanError::Busy => Self::caller(Fault::RateLimited, "another rescan is under way; one at a time"),
+            RescanError::NotFinal { .. }
+            | RescanError::NotBegun { .. }
+            | RescanError::Frozen { .. }
+            | RescanError::Disputed { .. }
+            | RescanError::Overtaken => Self::host(Outage::Unavailable, message),
+            RescanError::Scan(ref scan) if scan.is_transient() => Self::host(Outage::Unavailable, message),
+            RescanError::NoNativeAsset { .. } | RescanError::RangeTooLarge { .. } | RescanError::Scan(_) => {
+                Self::host(Outage::Internal, message)
+            }
         }
     }
 }

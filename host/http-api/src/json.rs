@@ -4,7 +4,8 @@
 //! are refused at every level, numbers are told apart only as far as a call needs them, and nesting ends early.
 
 use std::cell::Cell;
-use std::fmt;
+use std::fmt::{self, Display};
+use std::str::FromStr;
 
 use bytes::Bytes;
 use http::HeaderMap;
@@ -12,7 +13,7 @@ use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 
 use crate::error::{ApiError, Fault};
-use crate::named::Named;
+use crate::named::{Named, parse};
 
 /// Levels of nesting. No call needs more than two; this leaves room and bounds the stack.
 const DEPTH_MAX: usize = 16;
@@ -38,6 +39,27 @@ pub(crate) fn fields(headers: &HeaderMap, body: &Bytes) -> Result<Named<Json>, A
     match read(text)? {
         Json::Object(fields) => Ok(fields),
         _ => Err(ApiError::caller(Fault::InvalidRequest, "the body must be a JSON object")),
+    }
+}
+
+/// A field that is there and not `null`.
+pub(crate) fn take(fields: &mut Named<Json>, name: &str) -> Option<Json> {
+    fields.take(name).filter(|value| !matches!(value, Json::Null))
+}
+
+/// A field that is a text and reads as `T`, or is not there.
+pub(crate) fn optional_text<T>(
+    fields: &mut Named<Json>,
+    fault: Fault,
+    name: &'static str,
+) -> Result<Option<T>, ApiError>
+where
+    T: FromStr<Err: Display>,
+{
+    match take(fields, name) {
+        None => Ok(None),
+        Some(Json::Text(text)) => parse(fault, name, &text).map(Some),
+        Some(_) => Err(ApiError::at(fault, name, format!("{name} must be a string"))),
     }
 }
 

@@ -13,6 +13,7 @@
 //! | `client_address` | from where: the walk through trusted proxies |
 //! | `routes` | one handler per call |
 //! | `json`, `query`, `named`, `cursor` | reading what callers write, strictly |
+//! | `metrics` | what monitoring reads |
 //! | `answer`, `error` | the two shapes of answers; which failure becomes which status and code |
 //! | `server` | connections: limits, deadlines, draining |
 
@@ -25,6 +26,7 @@ mod door;
 mod edge;
 mod error;
 mod json;
+mod metrics;
 mod named;
 mod policies;
 mod query;

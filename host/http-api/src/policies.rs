@@ -20,6 +20,7 @@ pub(crate) enum SignedCall {
     ReadBalance,
     ReadDepositAddress,
     ReadOwnKey,
+    RescanTransaction,
 }
 
 /// Calls that anybody may make. None of them reads what belongs to a merchant.
@@ -30,11 +31,18 @@ pub(crate) enum OpenCall {
     Readiness,
 }
 
+/// Calls for the operator's own machines: answered to callers from the networks that the config names, unknown to others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum OperatorCall {
+    Metrics,
+}
+
 /// What stands between the network and a handler.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Door {
     Signed(SignedCall, Policy),
     Open(OpenCall),
+    Operator(OperatorCall),
 }
 
 /// Where a path begins.
@@ -56,20 +64,24 @@ pub(crate) struct Row {
 }
 
 const READ: Policy = Policy { scope: Scope::Read, mutates: false };
+/// For what makes only records of what the chain shows anyway.
+const LOOK_AGAIN: Policy = Policy { scope: Scope::Read, mutates: true };
 const WRITE: Policy = Policy { scope: Scope::Write, mutates: true };
 
 /// Every call.
 #[rustfmt::skip]
-pub(crate) static TABLE: [Row; 9] = [
+pub(crate) static TABLE: [Row; 11] = [
     api(Method::POST, "/invoices",        Door::Signed(SignedCall::CreateInvoice, WRITE)),
     api(Method::GET,  "/invoices",        Door::Signed(SignedCall::ListInvoices, READ)),
     api(Method::GET,  "/invoices/{id}",   Door::Signed(SignedCall::ReadInvoice, READ)),
     api(Method::GET,  "/balance",         Door::Signed(SignedCall::ReadBalance, READ)),
     api(Method::GET,  "/deposit-address", Door::Signed(SignedCall::ReadDepositAddress, READ)),
     api(Method::GET,  "/keys/me",         Door::Signed(SignedCall::ReadOwnKey, READ)),
+    api(Method::POST, "/rescan",          Door::Signed(SignedCall::RescanTransaction, LOOK_AGAIN)),
     api(Method::GET,  "/time",            Door::Open(OpenCall::Time)),
     root(Method::GET, "/healthz",         Door::Open(OpenCall::Health)),
     root(Method::GET, "/readyz",          Door::Open(OpenCall::Readiness)),
+    root(Method::GET, "/metrics",         Door::Operator(OperatorCall::Metrics)),
 ];
 
 const fn api(method: Method, path: &'static str, door: Door) -> Row {
@@ -97,8 +109,10 @@ pub struct RoutePolicy {
     pub method: Method,
     /// The path, with `{name}` for its variable parts.
     pub path: String,
-    /// What a caller needs; `None` when anybody may call.
+    /// What a caller needs; `None` when no signature is needed.
     pub policy: Option<Policy>,
+    /// Whether only callers from the operator's networks are answered.
+    pub operator_only: bool,
 }
 
 /// Every mounted call, aliases included.
@@ -107,9 +121,11 @@ pub fn policies() -> Vec<RoutePolicy> {
     let of_row = |row: &'static Row| {
         let policy = match row.door {
             Door::Signed(_, policy) => Some(policy),
-            Door::Open(_) => None,
+            Door::Open(_) | Door::Operator(_) => None,
         };
-        row.paths().into_iter().map(move |path| RoutePolicy { method: row.method.clone(), path, policy })
+        let operator_only = matches!(row.door, Door::Operator(_));
+        let mounted = move |path| RoutePolicy { method: row.method.clone(), path, policy, operator_only };
+        row.paths().into_iter().map(mounted)
     };
     TABLE.iter().flat_map(of_row).collect()
 }

@@ -17,6 +17,7 @@ use crate::api::Api;
 use crate::door::{self, X_SIGNATURE};
 use crate::edge;
 use crate::error::{ApiError, Fault, Outage};
+use crate::metrics::Metrics;
 use crate::policies::{Door, TABLE};
 use crate::routes::{self, health::Readiness};
 
@@ -24,12 +25,14 @@ use crate::routes::{self, health::Readiness};
 pub(crate) struct Shared {
     pub(crate) api: Api,
     pub(crate) readiness: Readiness,
+    pub(crate) metrics: Metrics,
 }
 
 /// The API as a service. Requests must carry the address of the peer as
 /// [`ConnectInfo<SocketAddr>`](axum::extract::ConnectInfo), as [`serve`](crate::serve) provides it.
 pub fn router(api: Api) -> Router {
-    let shared = Arc::new(Shared { api, readiness: Readiness::default() });
+    let metrics = Metrics::new(&api);
+    let shared = Arc::new(Shared { api, readiness: Readiness::default(), metrics });
     let mut router = Router::new();
     for row in &TABLE {
         // Every method of the table is one that the filter knows.
@@ -44,6 +47,11 @@ pub fn router(api: Api) -> Router {
                 Door::Open(call) => on(filter, move |State(shared): State<Arc<Shared>>| async move {
                     routes::open(&shared, call).await.into_response()
                 }),
+                Door::Operator(call) => {
+                    on(filter, move |State(shared): State<Arc<Shared>>, request: Request| async move {
+                        door::pass_operator(&shared, call, &request).into_response()
+                    })
+                }
             };
             router = router.route(&path, handler);
         }

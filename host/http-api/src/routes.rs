@@ -6,6 +6,7 @@ mod balance;
 mod deposit_address;
 mod invoices;
 mod keys;
+mod rescan;
 mod time;
 
 use crate::answer::Answer;
@@ -24,6 +25,7 @@ pub(crate) async fn signed(shared: &Shared, which: SignedCall, call: &Call) -> R
         SignedCall::ReadBalance => balance::read(api, call).await,
         SignedCall::ReadDepositAddress => deposit_address::read(api, call).await,
         SignedCall::ReadOwnKey => keys::read_own(call),
+        SignedCall::RescanTransaction => rescan::transaction(api, call).await,
     }
 }
 

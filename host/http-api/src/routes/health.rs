@@ -10,7 +10,8 @@ use serde::Serialize;
 use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout};
 use tracing::warn;
-use xthonpay_payments::scanning::status::{ChainStatus, Health};
+use xthonpay_domain::time::Timestamp;
+use xthonpay_payments::scanning::status::{ChainStatus, Health, SharedStatus, Stall};
 
 use crate::answer::Answer;
 use crate::api::{Api, ComponentHealth};
@@ -33,6 +34,9 @@ struct Report {
     ready: bool,
     checks: Vec<Check>,
 }
+
+/// How old a scanner's view may be: the longest step is one question to every node, each with its own limit of seconds.
+const VIEW_AGE_MAX: Duration = Duration::from_secs(60);
 
 /// One thing that was looked at.
 #[derive(Clone, Serialize)]
@@ -75,7 +79,11 @@ impl Readiness {
             return report.clone();
         }
         let mut checks = vec![store(api).await];
-        checks.extend(api.chains.iter().map(|chain| scanner(&chain.get(), api.config.scanner_lag_blocks_max)));
+        let now = api.clock.now();
+        for chain in api.chains.iter().map(SharedStatus::get) {
+            checks.push(scanner(&chain, api.config.scanner_lag_blocks_max, now));
+            checks.push(nodes(&chain));
+        }
         checks.extend((api.components)().into_iter().map(component));
         let report = Report { ready: checks.iter().all(|check| check.ok || !check.required), checks };
         *newest = Some((Instant::now(), report.clone()));
@@ -95,17 +103,43 @@ async fn store(api: &Api) -> Check {
     Check { name: "store".to_owned(), ok: reason.is_none(), required: true, reason }
 }
 
-fn scanner(status: &ChainStatus, lag_blocks_max: u64) -> Check {
+fn scanner(status: &ChainStatus, lag_blocks_max: u64, now: Timestamp) -> Check {
     let reason = match &status.health {
         Health::Starting => Some("has not read its first block yet".to_owned()),
         Health::Failing { .. } => Some("its last step failed and is tried again".to_owned()),
         Health::Frozen { .. } => Some("has stopped itself; an operator must look".to_owned()),
         Health::Running => match status.lag_blocks() {
             None => Some("does not know its position yet".to_owned()),
-            Some(lag) => (lag > lag_blocks_max).then(|| format!("is {lag} blocks behind its node")),
+            Some(lag) if lag > lag_blocks_max => Some(format!("is {lag} blocks behind its nodes")),
+            // A view that nobody renews says nothing about now.
+            Some(_) if now.since(status.at) > VIEW_AGE_MAX => {
+                Some(format!("has said nothing for {} s", now.since(status.at).as_secs()))
+            }
+            Some(_) => status.stall(now).map(|stall| match stall {
+                Stall::NoNewBlock(since) => format!("has seen no new block for {} s", since.as_secs()),
+                Stall::NoNewFinality(since) => format!("has seen no block become final for {} s", since.as_secs()),
+            }),
         },
     };
     Check { name: format!("scanner:{}", status.chain), ok: reason.is_none(), required: true, reason }
+}
+
+/// What may become a problem while the scanner still works: the operator should know, merchants are served.
+fn nodes(status: &ChainStatus) -> Check {
+    let source = &status.source;
+    let down = source.nodes.iter().filter(|node| node.problem.is_some()).count();
+    let mut reasons = Vec::new();
+    if source.disagreement.is_some() {
+        reasons.push("contradict each other".to_owned());
+    }
+    if down > 0 {
+        reasons.push(format!("{down} of {} are not asked because of a problem", source.nodes.len()));
+    }
+    if source.finality_by_depth {
+        reasons.push("do not finalise: blocks count as final by their depth".to_owned());
+    }
+    let reason = (!reasons.is_empty()).then(|| reasons.join("; "));
+    Check { name: format!("nodes:{}", status.chain), ok: reason.is_none(), required: false, reason }
 }
 
 fn component(health: ComponentHealth) -> Check {
@@ -121,7 +155,7 @@ fn component(health: ComponentHealth) -> Check {
 mod tests {
     use xthonpay_domain::block::{BlockNumber, BlockRef};
     use xthonpay_domain::hash::BlockHash;
-    use xthonpay_domain::time::Timestamp;
+    use xthonpay_payments::port::chain::{NodeReport, SourceReport};
     use xthonpay_payments::port::store::Cursor;
 
     use super::*;
@@ -134,14 +168,9 @@ mod tests {
             time: Timestamp::EPOCH,
         };
         let chain: xthonpay_domain::text::ChainName = "bsc".parse().expect("a name");
-        let cursor = |tip| Cursor { chain: chain.clone(), tip: block(tip), finalized: block(0), revision: 1 };
-        ChainStatus {
-            health,
-            head: head.map(BlockNumber),
-            cursor: tip.map(cursor),
-            at: Timestamp::EPOCH,
-            chain: chain.clone(),
-        }
+        let cursor =
+            |tip| Cursor { chain: chain.clone(), tip: block(tip), finalized: block(0), frozen: None, revision: 1 };
+        ChainStatus { health, head: head.map(BlockNumber), cursor: tip.map(cursor), ..ChainStatus::new(chain.clone()) }
     }
 
     #[test]
@@ -158,10 +187,53 @@ mod tests {
             (Health::Failing { reason: secret() }, Some(1_000), Some(1_000), false),
             (Health::Frozen { reason: secret() }, Some(1_000), Some(1_000), false),
         ] {
-            let check = scanner(&status(health.clone(), head, tip), 10);
+            let check = scanner(&status(health.clone(), head, tip), 10, Timestamp::EPOCH);
             assert_eq!(check.ok, ready, "{health:?} {head:?} {tip:?}");
             assert_eq!(check.reason.is_none(), ready);
             assert!(!check.reason.unwrap_or_default().contains("10.0.0.1"));
         }
+    }
+
+    #[test]
+    fn a_scanner_that_stands_still_or_says_nothing_is_not_ready() {
+        let secs = Timestamp::from_secs;
+        let running = || ChainStatus {
+            at: secs(1_000),
+            tip_at: Some(secs(1_000)),
+            finalized_at: Some(secs(1_000)),
+            ..status(Health::Running, Some(5), Some(5))
+        };
+        let reason = |view: &ChainStatus, now| scanner(view, 10, secs(now)).reason;
+        assert_eq!(reason(&running(), 1_059), None);
+        assert_eq!(reason(&running(), 1_061).as_deref(), Some("has said nothing for 61 s"));
+        let no_block = ChainStatus { at: secs(1_100), ..running() };
+        assert_eq!(reason(&no_block, 1_100).as_deref(), Some("has seen no new block for 100 s"));
+        let not_final = ChainStatus { tip_at: Some(secs(1_100)), ..no_block };
+        assert_eq!(reason(&not_final, 1_100).as_deref(), Some("has seen no block become final for 100 s"));
+    }
+
+    #[test]
+    fn trouble_of_nodes_is_told_without_their_names() {
+        let node = |problem: Option<&str>| NodeReport {
+            label: "node 1 (10.0.0.1)".to_owned(),
+            primary: false,
+            problem: problem.map(str::to_owned),
+            verification: None,
+            head: None,
+            finalized: None,
+            announces: None,
+        };
+        let view = |source| ChainStatus { source, ..status(Health::Running, Some(5), Some(5)) };
+        let well = nodes(&view(SourceReport { nodes: vec![node(None)], quorum: 1, ..SourceReport::default() }));
+        assert!(well.ok && !well.required);
+        let source = SourceReport {
+            nodes: vec![node(None), node(Some("10.0.0.1 refused"))],
+            quorum: 1,
+            disagreement: Some("node 1 (10.0.0.1) says".to_owned()),
+            finality_by_depth: true,
+        };
+        let reason = nodes(&view(source)).reason.expect("three reasons");
+        assert_eq!(reason.matches(';').count(), 2, "{reason}");
+        assert!(reason.contains("1 of 2") && !reason.contains("10.0.0.1"), "{reason}");
     }
 }

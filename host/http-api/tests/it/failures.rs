@@ -34,7 +34,7 @@ async fn unknown_addresses_are_404_in_the_usual_shape() {
         "/v1/withdraw",
         "/v1/invoices/a/b",
         "/healthz/",
-        "/metrics",
+        "/metrics/",
         "/.env",
         "/v1/invoices/inv_00/cancel",
     ] {

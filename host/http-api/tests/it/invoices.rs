@@ -9,7 +9,7 @@ use xthonpay_domain::deposit::Deposit;
 use xthonpay_domain::hash::{BlockHash, TxHash};
 use xthonpay_domain::ledger::Balance;
 use xthonpay_domain::time::Timestamp;
-use xthonpay_domain::transfer::{Transfer, TransferIdentity};
+use xthonpay_domain::transfer::{Origin, Transfer, TransferIdentity};
 use xthonpay_payments::port::store::{Changeset, Store as _, Write};
 
 use crate::doubles::{INNER_DETAIL, Mood};
@@ -173,11 +173,10 @@ async fn payments_and_money_are_shown_wherever_they_belong() {
     let transfer = Transfer {
         identity: TransferIdentity {
             asset: "bsc:USDT".parse().expect("an asset"),
-            tx: TxHash::new([7; 32]),
             to: made.data("deposit_address").parse().expect("an address"),
-            nth: 0,
+            origin: Origin::Transaction { tx: TxHash::new([7; 32]), nth: 0 },
         },
-        from: Address::new([1; 20]),
+        from: Some(Address::new([1; 20])),
         amount: Amount::from_units(2_500_000_000_000_000_000),
     };
     let block = BlockRef {

@@ -31,6 +31,7 @@ use xthonpay_payments::port::clock::Clock as _;
 use xthonpay_payments::port::random::bytes;
 use xthonpay_payments::port::store::{Changeset, Key, Store as _, Write};
 use xthonpay_payments::port::vault::{Purpose, Vault as _};
+use xthonpay_payments::scanning::rescan::Rescan;
 use xthonpay_payments::scanning::watch_set::WatchSet;
 use xthonpay_payments::wake::Wakeups;
 
@@ -127,13 +128,14 @@ impl World {
                 catalog: catalog.clone(),
                 hooks: Arc::new(hooks.clone()),
                 transport: Arc::new(HttpsOnly),
-                indices: Arc::new(AddressIndices::new(store.clone(), Arc::new(CountedAddresses))),
+                indices: Arc::new(AddressIndices::new(store.clone(), Arc::new(CountedAddresses), watch.clone())),
                 watch,
                 clock: clock.clone(),
                 random: random.clone(),
                 wakeups: Wakeups::default(),
             },
             balances: Balances { store: store.clone(), catalog: catalog.clone() },
+            rescan: Rescan::new([], Wakeups::default()),
             store: store.clone(),
             catalog,
             chains: Vec::new(),

@@ -1,8 +1,5 @@
 //! From the body of `POST /invoices` to what the use case takes. Every refusal names the field.
 
-use std::fmt::Display;
-use std::str::FromStr;
-
 use xthonpay_domain::amount::{Amount, Decimals};
 use xthonpay_domain::asset::{Asset, AssetId};
 use xthonpay_domain::invoice::{EXPIRES_IN_MAX, EXPIRES_IN_MIN, METADATA_ENTRIES_MAX};
@@ -11,7 +8,7 @@ use xthonpay_payments::invoicing::NewInvoice;
 
 use crate::api::Api;
 use crate::error::{ApiError, Fault, echo};
-use crate::json::Json;
+use crate::json::{Json, optional_text as text, take};
 use crate::named::{Named, parse};
 
 /// The invoice that the fields describe.
@@ -28,23 +25,6 @@ pub(super) fn new_invoice(api: &Api, mut fields: Named<Json>) -> Result<NewInvoi
     };
     fields.finish()?;
     Ok(new)
-}
-
-/// A field that is there and not `null`.
-fn take(fields: &mut Named<Json>, name: &str) -> Option<Json> {
-    fields.take(name).filter(|value| !matches!(value, Json::Null))
-}
-
-/// A field that is a text and reads as `T`, or is not there.
-fn text<T>(fields: &mut Named<Json>, fault: Fault, name: &'static str) -> Result<Option<T>, ApiError>
-where
-    T: FromStr<Err: Display>,
-{
-    match take(fields, name) {
-        None => Ok(None),
-        Some(Json::Text(text)) => parse(fault, name, &text).map(Some),
-        Some(_) => Err(ApiError::at(fault, name, format!("{name} must be a string"))),
-    }
 }
 
 /// `"USDT"`, `"bsc:USDT"` or nothing, with or without `chain` beside it.
