@@ -3,7 +3,11 @@
 //! A running host answers them on a socket in its data folder that only its user can open; there is no other authentication,
 //! and no network door. When no host runs, the commands open the deployment themselves. Both ways end in [`service`].
 
+pub mod audit;
+pub mod chain;
 pub mod client;
 pub mod protocol;
+pub mod rescan;
 pub mod server;
 pub mod service;
+pub mod suspense;

@@ -1,13 +1,17 @@
 //! The command line: what can be asked of the binary, and how it answers.
 //!
 //! Results go to standard output, as text for people or, with `--json`, as one JSON object; everything else goes to standard
-//! error. Exit codes: 0 done, 1 refused or failed, 2 wrong usage. No secret is ever an argument.
+//! error. Exit codes: 0 done, 1 refused or failed, 2 wrong usage or an audit that was not carried out. No secret is ever an argument.
 
 mod arguments;
+mod audit;
+mod chain;
 mod check;
 mod commands;
 mod output;
+mod rescan;
 mod serve;
+mod suspense;
 
 use std::process::ExitCode;
 
@@ -20,7 +24,10 @@ use crate::admin::service::AdminError;
 use crate::compose::StartError;
 use crate::config::ConfigError;
 use crate::process;
-use arguments::{Cli, Command, KeyCommand, MerchantCommand};
+use arguments::{ChainCommand, Cli, Command, KeyCommand, MerchantCommand};
+
+/// The exit code of wrong usage, and of an audit that was not carried out.
+const EXIT_NOT_DONE: u8 = 2;
 
 /// A command that failed.
 #[derive(Debug, Error)]
@@ -46,6 +53,27 @@ pub enum CliError {
         #[source]
         source: std::io::Error,
     },
+    /// The audit found something.
+    #[error("the books are not right; what is wrong is listed above")]
+    AuditFailed,
+    /// The audit found nothing, but not everything could be checked.
+    #[error("not everything could be checked; what was not is listed above")]
+    AuditIncomplete,
+    /// The audit could not be carried out.
+    #[error("not audited: {0}")]
+    NotAudited(#[source] Box<Self>),
+    /// Arguments that make no sense together.
+    #[error("{0}")]
+    Usage(String),
+    /// A rescan that broke off.
+    #[error("stopped at block {at}, go on with --from {at}: {source}")]
+    RescanStopped {
+        /// The first block that was not looked at.
+        at: u64,
+        /// Why.
+        #[source]
+        source: Box<Self>,
+    },
     /// The check found something.
     #[error("the check found problems; they are listed above")]
     CheckFailed,
@@ -63,8 +91,20 @@ impl CliError {
             Self::Start(error) => error.is_transient(),
             Self::Client(error) => error.is_transient(),
             Self::Admin(error) => error.is_transient(),
-            Self::System { .. } | Self::CheckFailed => false,
-            Self::HostEnded(_) => true,
+            Self::NotAudited(error) => error.is_transient(),
+            Self::RescanStopped { source, .. } => source.is_transient(),
+            Self::Usage(_) | Self::System { .. } | Self::CheckFailed | Self::AuditFailed => false,
+            Self::HostEnded(_) | Self::AuditIncomplete => true,
+        }
+    }
+}
+
+impl CliError {
+    /// How the process ends. Scripts that audit must tell wrong books from none that were looked at.
+    fn exit_code(&self) -> ExitCode {
+        match self {
+            Self::NotAudited(_) | Self::AuditIncomplete | Self::Usage(_) => ExitCode::from(EXIT_NOT_DONE),
+            _ => ExitCode::FAILURE,
         }
     }
 }
@@ -77,7 +117,7 @@ pub fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             output::complain(&error);
-            ExitCode::FAILURE
+            error.exit_code()
         }
     }
 }
@@ -89,6 +129,11 @@ fn run(command: Command) -> Result<(), CliError> {
         match command {
             Command::Serve(asked) => serve::serve(&asked.config).await,
             Command::Check(asked) => check::check(&asked).await,
+            Command::Audit(asked) => audit::audit(asked).await,
+            Command::Chain { command: ChainCommand::Freeze(asked) } => chain::freeze(asked).await,
+            Command::Chain { command: ChainCommand::Resume(asked) } => chain::resume(asked).await,
+            Command::Rescan(asked) => rescan::rescan(asked).await,
+            Command::Suspense(asked) => suspense::suspense(&asked).await,
             Command::Status(asked) => commands::status(&asked).await,
             Command::Merchant { command: MerchantCommand::Create(asked) } => commands::create_merchant(asked).await,
             Command::Key { command: KeyCommand::Create(asked) } => commands::create_key(asked).await,

@@ -8,12 +8,14 @@ use std::sync::Arc;
 
 use thiserror::Error;
 use tracing::info;
-use xthonpay_chain_evm::{EvmChain, EvmChainError};
+use xthonpay_chain_evm::{EvmChain, EvmChainConfig, EvmChainError};
 use xthonpay_domain::asset::Asset;
 use xthonpay_egress::{EgressConfig, EgressSetupError, WebhookClient};
+use xthonpay_payments::audit::Audit;
 use xthonpay_payments::catalog::Catalog;
+use xthonpay_payments::invoicing::address_indices::{AddressIndices, NextAddressError};
 use xthonpay_payments::merchants::Merchants;
-use xthonpay_payments::port::chain::ChainError;
+use xthonpay_payments::port::chain::{ChainError, ChainSource};
 use xthonpay_payments::port::clock::Clock;
 use xthonpay_payments::port::random::Random;
 use xthonpay_payments::port::signer::{AddressSource as _, DeriveError};
@@ -65,6 +67,9 @@ pub enum StartError {
     /// No address could be derived to compare.
     #[error(transparent)]
     Derive(#[from] DeriveError),
+    /// Addresses could not be watched ahead.
+    #[error(transparent)]
+    Addresses(#[from] NextAddressError),
     /// A chain's config contradicts itself.
     #[error(transparent)]
     Chain(#[from] EvmChainError),
@@ -115,6 +120,7 @@ impl StartError {
             Self::OpenStore(error) => error.is_transient(),
             Self::Store(error) => error.is_transient(),
             Self::Vault(error) => error.is_transient(),
+            Self::Addresses(error) => error.is_transient(),
             Self::Passphrase(_)
             | Self::StorePassword(_)
             | Self::ForeignVault { .. }
@@ -138,6 +144,8 @@ pub struct Deployment {
     pub signer: Arc<LocalSigner>,
     /// Addresses that are watched.
     pub watch: Arc<WatchSet>,
+    /// Addresses that are given out.
+    pub indices: Arc<AddressIndices>,
     /// The time of day.
     pub clock: Arc<dyn Clock>,
     /// Unpredictable bytes.
@@ -164,8 +172,10 @@ impl Deployment {
                 return Err(error);
             }
         };
-        let clock = Arc::new(SystemClock);
-        Ok(Self { store, signer, watch: Arc::new(WatchSet::default()), clock, random, _data_dir: data_dir })
+        let watch = Arc::new(WatchSet::default());
+        let indices = AddressIndices::new(Arc::clone(&store) as _, Arc::clone(&signer) as _, Arc::clone(&watch));
+        let (indices, clock) = (Arc::new(indices), Arc::new(SystemClock));
+        Ok(Self { store, signer, watch, indices, clock, random, _data_dir: data_dir })
     }
 
     /// The use cases about merchants and keys.
@@ -178,6 +188,17 @@ impl Deployment {
             watch: Arc::clone(&self.watch),
             clock: Arc::clone(&self.clock),
             random: Arc::clone(&self.random),
+        }
+    }
+
+    /// The use case that audits the books against these chains.
+    #[must_use]
+    pub fn audit(&self, config: &Config, sources: Vec<Arc<dyn ChainSource>>) -> Audit {
+        Audit {
+            store: Arc::clone(&self.store) as _,
+            sources,
+            catalog: Arc::new(catalog(config)),
+            clock: Arc::clone(&self.clock),
         }
     }
 
@@ -264,7 +285,9 @@ pub fn catalog(config: &Config) -> Catalog {
 /// # Errors
 /// [`EvmChainError`] when a chain's config contradicts itself.
 pub fn chains(config: &Config) -> Result<Vec<Arc<EvmChain>>, EvmChainError> {
-    config.chains.iter().map(|chain| EvmChain::new(chain.evm.clone()).map(Arc::new)).collect()
+    let (clock, random): (Arc<dyn Clock>, Arc<dyn Random>) = (Arc::new(SystemClock), Arc::new(OsRandom));
+    let source = |evm: EvmChainConfig| EvmChain::new(evm, Arc::clone(&clock), &random).map(Arc::new);
+    config.chains.iter().map(|chain| source(chain.evm.clone())).collect()
 }
 
 /// The plugins, loaded and bound, with compiled code kept in the data folder.

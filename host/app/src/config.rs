@@ -58,6 +58,8 @@ pub struct ServerConfig {
     pub public_url: Url,
     /// Proxies whose word about the client's address counts.
     pub trusted_proxies: Vec<IpNet>,
+    /// Networks whose callers may read `/metrics`.
+    pub metrics_networks: Vec<IpNet>,
 }
 
 /// The store.
@@ -98,7 +100,7 @@ pub struct ChainConfig {
     pub evm: EvmChainConfig,
     /// What payments need.
     pub terms: ChainTerms,
-    /// How often the node is asked for a new block.
+    /// The longest pause between two looks for a block that is due or cannot be predicted.
     pub poll_interval: Duration,
 }
 

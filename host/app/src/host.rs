@@ -24,9 +24,9 @@ use xthonpay_payments::balances::Balances;
 use xthonpay_payments::delivery::dispatch::{Courier, Dispatch};
 use xthonpay_payments::delivery::routing::Routing;
 use xthonpay_payments::invoicing::Invoicing;
-use xthonpay_payments::invoicing::address_indices::AddressIndices;
 use xthonpay_payments::port::chain::ChainSource as _;
 use xthonpay_payments::scanning::changes::Books;
+use xthonpay_payments::scanning::rescan::{Rescan, RescannedChain};
 use xthonpay_payments::scanning::scanner::Scanner;
 use xthonpay_payments::scanning::status::SharedStatus;
 use xthonpay_payments::settlement::Settlement;
@@ -107,13 +107,7 @@ impl Host {
         let Self { deployment, scanners, settlement, routing, dispatch, rest, admin, listen_file } = self;
         let mut workers = JoinSet::new();
         for scanner in scanners {
-            let stop = stop.clone();
-            workers.spawn(async move {
-                scanner.run(stop.clone()).await;
-                // A frozen scanner has ended by its own decision; the rest of the host goes on and says so.
-                stop.cancelled().await;
-                "scanner"
-            });
+            workers.spawn(named("scanner", scanner.run(stop.clone())));
         }
         workers.spawn(named("settlement", settlement.run(stop.clone())));
         workers.spawn(named("routing", routing.run(stop.clone())));
@@ -194,6 +188,7 @@ impl Parts {
             check_nodes(source).await?;
         }
         deployment.watch.load(deployment.store.as_ref()).await?;
+        deployment.indices.watch_ahead().await?;
         let admin_socket = config.admin_socket();
         let admin = server::bind(&admin_socket).map_err(file(admin_socket))?;
         let address = config.server.listen;
@@ -211,13 +206,25 @@ impl Parts {
         let wakeups = Wakeups::default();
         let chains: Vec<SharedStatus> = sources.iter().map(|source| SharedStatus::new(source.name().clone())).collect();
         let joints = Joints { config, deployment: &deployment, parts: &self, catalog, wakeups, chains };
+        let audited = sources.iter().map(|source| Arc::clone(source) as _).collect();
+        let audit = deployment.audit(config, audited);
         let scanners = joints.scanners(sources);
+        let rescan = joints.rescan(&scanners);
+        let chains = scanners.iter().map(Scanner::control).collect();
         let settlement = joints.settlement();
         let routing = joints.routing();
         let dispatch = joints.dispatch();
-        let router = router(joints.api());
+        let router = router(joints.api(rescan.clone()));
         let status = HostStatus::new(&joints, router.clone());
-        let door = AdminDoor { merchants: deployment.merchants(), status };
+        let door = AdminDoor {
+            merchants: deployment.merchants(),
+            status,
+            audit,
+            chains,
+            rescan,
+            store: joints.store(),
+            catalog: Arc::clone(&joints.catalog),
+        };
         Host {
             scanners,
             settlement,
@@ -255,6 +262,7 @@ impl Joints<'_> {
                     store: self.store(),
                     catalog: Arc::clone(&self.catalog),
                     watch: Arc::clone(&self.deployment.watch),
+                    indices: Arc::clone(&self.deployment.indices),
                     clock: Arc::clone(&self.deployment.clock),
                 },
                 source,
@@ -263,6 +271,13 @@ impl Joints<'_> {
                 poll_interval: settings.poll_interval,
             };
         sources.into_iter().zip(settings).map(scanner).collect()
+    }
+
+    fn rescan(&self, scanners: &[Scanner]) -> Rescan {
+        let chains = scanners
+            .iter()
+            .map(|scanner| RescannedChain { source: Arc::clone(&scanner.source), books: scanner.books.clone() });
+        Rescan::new(chains, self.wakeups.clone())
     }
 
     fn settlement(&self) -> Settlement {
@@ -298,7 +313,7 @@ impl Joints<'_> {
         Dispatch { courier: Arc::new(courier), wakeups: self.wakeups.clone() }
     }
 
-    fn api(&self) -> Api {
+    fn api(&self, rescan: Rescan) -> Api {
         let keys = KeyCache::new(self.store(), Arc::clone(&self.deployment.signer) as _);
         let plugins = Arc::clone(&self.parts.plugins);
         let required = self.config.plugins.iter().filter(|(_, plugin)| plugin.required);
@@ -314,13 +329,14 @@ impl Joints<'_> {
                 catalog: Arc::clone(&self.catalog),
                 hooks: Arc::clone(&self.parts.plugins) as _,
                 transport: Arc::clone(&self.parts.transport) as _,
-                indices: Arc::new(AddressIndices::new(self.store(), Arc::clone(&self.deployment.signer) as _)),
+                indices: Arc::clone(&self.deployment.indices),
                 watch: Arc::clone(&self.deployment.watch),
                 clock: Arc::clone(&self.deployment.clock),
                 random: Arc::clone(&self.deployment.random),
                 wakeups: self.wakeups.clone(),
             },
             balances: Balances { store: self.store(), catalog: Arc::clone(&self.catalog) },
+            rescan,
             store: self.store(),
             catalog: Arc::clone(&self.catalog),
             chains: self.chains.clone(),
@@ -329,6 +345,7 @@ impl Joints<'_> {
             random: Arc::clone(&self.deployment.random),
             config: ApiConfig {
                 trusted_proxies: self.config.server.trusted_proxies.clone(),
+                metrics_networks: self.config.server.metrics_networks.clone(),
                 ..ApiConfig::new(self.config.server.public_url.clone())
             },
         }

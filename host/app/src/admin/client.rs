@@ -90,6 +90,19 @@ impl AdminClient {
         Self::read(self.http.post(address(path)).json(body).send().await?).await
     }
 
+    /// Asks what takes longer than a command does.
+    ///
+    /// # Errors
+    /// [`AdminClientError`].
+    pub async fn post_within<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &impl Serialize,
+        limit: Duration,
+    ) -> Result<T, AdminClientError> {
+        Self::read(self.http.post(address(path)).timeout(limit).json(body).send().await?).await
+    }
+
     async fn read<T: DeserializeOwned>(answer: reqwest::Response) -> Result<T, AdminClientError> {
         if answer.status().is_success() {
             Ok(answer.json().await?)

@@ -14,10 +14,16 @@ use axum::{Json, Router};
 use tokio::net::UnixListener;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
+use xthonpay_payments::audit::Audit;
+use xthonpay_payments::catalog::Catalog;
 use xthonpay_payments::merchants::Merchants;
+use xthonpay_payments::port::store::Store;
+use xthonpay_payments::scanning::freeze::ChainControl;
+use xthonpay_payments::scanning::rescan::Rescan;
 
 use super::protocol::{self, CreateKey, CreateMerchant, Refusal, Status};
 use super::service::{self, AdminError};
+use super::{audit, chain, rescan, suspense};
 
 /// Tells how the host is doing.
 pub trait StatusSource: Send + Sync {
@@ -31,6 +37,16 @@ pub struct AdminDoor<S> {
     pub merchants: Merchants,
     /// Tells how the host is doing.
     pub status: S,
+    /// Audits the books.
+    pub audit: Audit,
+    /// Freezes and resumes the chains.
+    pub chains: Vec<ChainControl>,
+    /// Looks again at what was scanned.
+    pub rescan: Rescan,
+    /// Records that are read as they are.
+    pub store: Arc<dyn Store>,
+    /// Accepted assets.
+    pub catalog: Arc<Catalog>,
 }
 
 /// Opens the socket. The caller holds the lock of the data folder, so a socket that is there already is a leftover.
@@ -57,11 +73,19 @@ pub async fn serve<S: StatusSource + 'static>(
     door: AdminDoor<S>,
     stop: CancellationToken,
 ) -> io::Result<()> {
+    let audit = audit::router(door.audit.clone(), stop.clone());
+    let chains = chain::router(door.chains.clone(), Arc::clone(&door.catalog));
+    let rescan = rescan::router(door.rescan.clone(), Arc::clone(&door.catalog), stop.clone());
+    let suspense = suspense::router(Arc::clone(&door.store), Arc::clone(&door.catalog));
     let router = Router::new()
         .route(protocol::MERCHANTS, post(create_merchant::<S>))
         .route(protocol::KEYS, post(create_key::<S>))
         .route(protocol::STATUS, get(status::<S>))
-        .with_state(Arc::new(door));
+        .with_state(Arc::new(door))
+        .merge(audit)
+        .merge(chains)
+        .merge(rescan)
+        .merge(suspense);
     axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned()).await
 }
 

@@ -2,9 +2,16 @@
 
 use thiserror::Error;
 use xthonpay_domain::access::{Mode, UnknownWord};
+use xthonpay_domain::address::AddressError;
+use xthonpay_domain::amount::AmountError;
+use xthonpay_domain::hash::HexError;
 use xthonpay_domain::id::IdError;
-use xthonpay_domain::text::TextError;
+use xthonpay_domain::text::{ChainName, TextError};
+use xthonpay_payments::audit::AuditError;
 use xthonpay_payments::merchants::{KeyRequest, MerchantError, Merchants};
+use xthonpay_payments::port::store::StoreError;
+use xthonpay_payments::scanning::freeze::FreezeError;
+use xthonpay_payments::scanning::rescan::RescanError;
 use xthonpay_payments::snapshot::rfc3339;
 
 use super::protocol::{CreateKey, CreateMerchant, KeyCreated, MerchantCreated};
@@ -23,6 +30,9 @@ pub enum AdminError {
     /// A merchant id that is none.
     #[error("merchant: {0}")]
     MerchantId(#[from] IdError),
+    /// A deposit id that is none.
+    #[error("after: {0}")]
+    DepositId(IdError),
     /// A scope or signature scheme that does not exist.
     #[error(transparent)]
     Word(#[from] UnknownWord),
@@ -32,6 +42,49 @@ pub enum AdminError {
     /// The use case refused.
     #[error(transparent)]
     Merchant(#[from] MerchantError),
+    /// A hash that is none.
+    #[error("{what}: {error}")]
+    Hash {
+        /// Which.
+        what: &'static str,
+        /// What is wrong with it.
+        error: HexError,
+    },
+    /// An address that is none.
+    #[error("address: {0}")]
+    Address(#[from] AddressError),
+    /// A run of blocks that ends before it begins.
+    #[error("block {from} lies above block {to}")]
+    Range {
+        /// The lowest.
+        from: u64,
+        /// The highest.
+        to: u64,
+    },
+    /// A chain that is not in the config.
+    #[error("no chain is called {0}")]
+    UnknownChain(ChainName),
+    /// A chain was not frozen or resumed.
+    #[error(transparent)]
+    Freeze(#[from] FreezeError),
+    /// A rescan was not made.
+    #[error(transparent)]
+    Rescan(#[from] RescanError),
+    /// The store could not be read.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// An amount that is none.
+    #[error(transparent)]
+    Amount(#[from] AmountError),
+    /// The audit could not be carried out.
+    #[error(transparent)]
+    Audit(#[from] AuditError),
+    /// One audit at a time.
+    #[error("an audit is running already")]
+    AuditRunning,
+    /// The host stops and gives up what takes long.
+    #[error("the host is stopping")]
+    Stopping,
 }
 
 impl AdminError {
@@ -39,8 +92,22 @@ impl AdminError {
     #[must_use]
     pub fn is_transient(&self) -> bool {
         match self {
-            Self::Text { .. } | Self::MerchantId(_) | Self::Word(_) | Self::Network(_) => false,
+            Self::Text { .. }
+            | Self::MerchantId(_)
+            | Self::DepositId(_)
+            | Self::Word(_)
+            | Self::Network(_)
+            | Self::Hash { .. }
+            | Self::Address(_)
+            | Self::Range { .. }
+            | Self::UnknownChain(_)
+            | Self::Amount(_) => false,
+            Self::Freeze(error) => error.is_transient(),
+            Self::Rescan(error) => error.is_transient(),
+            Self::Store(error) => error.is_transient(),
             Self::Merchant(error) => error.is_transient(),
+            Self::Audit(error) => error.is_transient(),
+            Self::AuditRunning | Self::Stopping => true,
         }
     }
 }

@@ -18,6 +18,18 @@ pub(super) enum Command {
     Serve(Deployment),
     /// Check config, plugins and nodes, and print the effective config. Starts and changes nothing.
     Check(CheckArguments),
+    /// Hold the books against themselves and against the chains. Exit code 0 when nothing is wrong, 1 when something is, 2 when
+    /// not everything could be checked.
+    Audit(AuditArguments),
+    /// Freeze and resume chains.
+    Chain {
+        #[command(subcommand)]
+        command: ChainCommand,
+    },
+    /// Look again at a transaction, final blocks or an address, and record deposits that were passed over. Needs a running host.
+    Rescan(RescanArguments),
+    /// List the deposits that are set aside, such as wrong assets on an invoice's address, with their sums.
+    Suspense(Asked),
     /// Tell how the running host is doing. Exit code 0 when it is ready, 1 when it is not.
     Status(Asked),
     /// Make merchants.
@@ -30,6 +42,15 @@ pub(super) enum Command {
         #[command(subcommand)]
         command: KeyCommand,
     },
+}
+
+#[derive(Subcommand)]
+pub(super) enum ChainCommand {
+    /// Freeze a chain: nothing is credited or withdrawn on it until it is resumed.
+    Freeze(FreezeArguments),
+    /// Let a frozen chain go on, after the newest block that is remembered here and in the chain that the nodes agree on. Lists
+    /// credited deposits whose block left the chain; they stay credited.
+    Resume(ResumeArguments),
 }
 
 #[derive(Subcommand)]
@@ -69,6 +90,70 @@ pub(super) struct CheckArguments {
     /// Do not ask the nodes.
     #[arg(long)]
     pub(super) offline: bool,
+}
+
+#[derive(Args)]
+pub(super) struct AuditArguments {
+    #[command(flatten)]
+    pub(super) asked: Asked,
+    /// Only this chain.
+    #[arg(long, value_name = "NAME")]
+    pub(super) chain: Option<String>,
+    /// From which block on the chain is read; without it, the last 20000 blocks.
+    #[arg(long, value_name = "BLOCK", conflicts_with = "full")]
+    pub(super) from: Option<u64>,
+    /// Read the chain from the first block that can hold a payment.
+    #[arg(long)]
+    pub(super) full: bool,
+    /// Freeze a chain on which money is missing or too much: nothing is credited or withdrawn until it is resumed.
+    #[arg(long)]
+    pub(super) freeze: bool,
+}
+
+#[derive(Args)]
+pub(super) struct FreezeArguments {
+    #[command(flatten)]
+    pub(super) asked: Asked,
+    /// The chain.
+    #[arg(value_name = "NAME")]
+    pub(super) chain: String,
+    /// Why, in one sentence of at most 200 bytes.
+    #[arg(long, value_name = "TEXT")]
+    pub(super) reason: String,
+}
+
+#[derive(Args)]
+pub(super) struct ResumeArguments {
+    #[command(flatten)]
+    pub(super) asked: Asked,
+    /// The chain.
+    #[arg(value_name = "NAME")]
+    pub(super) chain: String,
+    /// Go on after this final block: where none that is remembered is in the chain any more, or to look at more blocks again.
+    #[arg(long, value_name = "BLOCK")]
+    pub(super) from_block: Option<u64>,
+}
+
+#[derive(Args)]
+#[command(group = clap::ArgGroup::new("target").required(true).args(["tx", "from", "address"]))]
+pub(super) struct RescanArguments {
+    #[command(flatten)]
+    pub(super) asked: Asked,
+    /// The chain; needed where the deployment has several.
+    #[arg(long, value_name = "NAME")]
+    pub(super) chain: Option<String>,
+    /// A transaction: 0x and 64 hexadecimal digits.
+    #[arg(long, value_name = "HASH")]
+    pub(super) tx: Option<String>,
+    /// The first block of a run; at most 1000000 blocks, all of them final.
+    #[arg(long, value_name = "BLOCK", requires = "to")]
+    pub(super) from: Option<u64>,
+    /// The last block of the run.
+    #[arg(long, value_name = "BLOCK", requires = "from")]
+    pub(super) to: Option<u64>,
+    /// An invoice's address: reads its balance in the native coin, for coins that a contract passed on late.
+    #[arg(long, value_name = "ADDRESS")]
+    pub(super) address: Option<String>,
 }
 
 #[derive(Args)]

@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde::Serialize;
 use serde_json::Value;
 use tokio::time::timeout;
-use xthonpay_payments::port::chain::ChainSource as _;
+use xthonpay_payments::port::chain::{ChainSource as _, NodeReport, Verification};
 
 use super::arguments::CheckArguments;
 use super::commands::plugin_line;
@@ -36,6 +36,16 @@ struct ChainLine {
     ok: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
+    nodes: Vec<NodeLine>,
+}
+
+#[derive(Serialize)]
+struct NodeLine {
+    node: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    verified_by: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    problem: Option<String>,
 }
 
 /// Checks config, plugins and nodes.
@@ -51,7 +61,8 @@ pub(super) async fn check(asked: &CheckArguments) -> Result<(), CliError> {
             Ok(Err(error)) => Some(error.to_string()),
             Err(_) => Some(format!("the nodes did not answer within {} s", NODES_MAX.as_secs())),
         };
-        chains.push(ChainLine { chain: source.name().to_string(), ok: reason.is_none(), reason });
+        let nodes = source.report().nodes.into_iter().map(node_line).collect();
+        chains.push(ChainLine { chain: source.name().to_string(), ok: reason.is_none(), reason, nodes });
     }
     let ok = chains.iter().all(|chain| chain.ok) && plugins.iter().all(|plugin| plugin.state != "failed");
     let report = Report { ok, config: config.show(), chains, plugins };
@@ -63,12 +74,23 @@ pub(super) async fn check(asked: &CheckArguments) -> Result<(), CliError> {
     if ok { Ok(()) } else { Err(CliError::CheckFailed) }
 }
 
+fn node_line(node: NodeReport) -> NodeLine {
+    NodeLine { node: node.label, verified_by: node.verification.map(Verification::name), problem: node.problem }
+}
+
 fn lines(report: &Report) -> Vec<String> {
     let mut lines = vec![format!("{:#}", report.config)];
-    lines.extend(report.chains.iter().map(|chain| match &chain.reason {
-        None => format!("chain {}: the nodes serve it as configured", chain.chain),
-        Some(reason) => format!("chain {}: {reason}", chain.chain),
-    }));
+    for chain in &report.chains {
+        lines.push(match &chain.reason {
+            None => format!("chain {}: the nodes serve it as configured", chain.chain),
+            Some(reason) => format!("chain {}: {reason}", chain.chain),
+        });
+        lines.extend(chain.nodes.iter().map(|node| match (&node.problem, node.verified_by) {
+            (Some(problem), _) => format!("  {}: {problem}", node.node),
+            (None, Some(level)) => format!("  {}: its blocks are verified by {level}", node.node),
+            (None, None) => format!("  {}: not checked", node.node),
+        }));
+    }
     lines.extend(report.plugins.iter().map(plugin_line));
     lines.push(if report.ok { "nothing to complain about".to_owned() } else { "there are problems".to_owned() });
     lines

@@ -40,6 +40,7 @@ pub(super) struct Server {
     pub(super) listen: String,
     pub(super) public_url: String,
     pub(super) trusted_proxies: Vec<String>,
+    pub(super) metrics_networks: Vec<String>,
 }
 
 #[derive(Deserialize)]
@@ -78,8 +79,22 @@ pub(super) struct Chain {
     pub(super) poll_interval: String,
     #[serde(default = "request_timeout")]
     pub(super) request_timeout: String,
+    #[serde(default = "blocks")]
+    pub(super) catch_up: String,
+    pub(super) quorum: Option<usize>,
+    pub(super) fallback_depth: Option<u64>,
+    pub(super) checkpoint: Option<Checkpoint>,
+    #[serde(default)]
+    pub(super) websockets: Vec<String>,
     #[serde(default)]
     pub(super) assets: BTreeMap<String, Asset>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Checkpoint {
+    pub(super) number: u64,
+    pub(super) hash: String,
 }
 
 /// A number of blocks, or the word `finalized`.
@@ -147,6 +162,10 @@ pub(super) struct Log {
 
 fn finalized() -> Finality {
     Finality::Word("finalized".to_owned())
+}
+
+fn blocks() -> String {
+    "blocks".to_owned()
 }
 
 fn one() -> u64 {

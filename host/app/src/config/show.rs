@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 use url::Url;
-use xthonpay_chain_evm::Finality;
+use xthonpay_chain_evm::{CatchUp, Finality};
 use xthonpay_domain::asset::AssetKind;
 use xthonpay_plugin_runtime::{ConfigValue, PluginConfig};
 
@@ -23,6 +23,7 @@ pub(super) fn to_json(config: &Config) -> Value {
             "listen": config.server.listen.to_string(),
             "public_url": config.server.public_url.as_str(),
             "trusted_proxies": texts(&config.server.trusted_proxies),
+            "metrics_networks": texts(&config.server.metrics_networks),
         },
         "auth": {"allow_timestamp_scheme": config.allow_timestamp_scheme},
         "store": {
@@ -100,6 +101,14 @@ fn chain_to_json(chain: &ChainConfig) -> Value {
             Finality::Tag => json!("finalized"),
             Finality::Depth(depth) => json!(depth),
         },
+        "catch_up": match chain.evm.catch_up {
+            CatchUp::Blocks => "blocks",
+            CatchUp::Logs => "logs",
+        },
+        "quorum": chain.evm.quorum,
+        "fallback_depth": chain.evm.fallback_depth,
+        "checkpoint": chain.evm.checkpoint.map(|block| json!({"number": block.number.0, "hash": block.hash.to_string()})),
+        "websockets": chain.evm.websockets.iter().map(websocket_without_credentials).collect::<Vec<_>>(),
         "min_confirmations": chain.terms.min_confirmations,
         "poll_interval_ms": millis(chain.poll_interval),
         "request_timeout_ms": millis(chain.evm.request_timeout),
@@ -110,6 +119,12 @@ fn chain_to_json(chain: &ChainConfig) -> Value {
 /// Scheme, host and port: user, password, path and query of a node's address may be credentials.
 fn without_credentials(url: &Url) -> String {
     url.origin().ascii_serialization()
+}
+
+/// The same for an address whose scheme has no origin of its own.
+fn websocket_without_credentials(url: &Url) -> String {
+    let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
+    format!("{}://{}{port}", url.scheme(), url.host_str().unwrap_or_default())
 }
 
 fn texts<T: ToString>(items: &[T]) -> Vec<String> {

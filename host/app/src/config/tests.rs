@@ -48,10 +48,28 @@ fn a_sound_config_has_its_paths_below_its_folder() {
 }
 
 #[test]
+fn two_nodes_must_agree_unless_the_operator_says_otherwise() {
+    let with = |line: &str| {
+        let text = SOUND.replacen("/key\"]", &format!("/key\", \"http://127.0.0.1:8546\"]{line}"), 1);
+        load(&text).expect("the config is sound").0.chains.remove(0).evm
+    };
+    assert_eq!(load(SOUND).expect("the config is sound").0.chains[0].evm.quorum, 1, "one node cannot be two");
+    assert_eq!(with("").quorum, 2);
+    assert_eq!(with("\nquorum = 1").quorum, 1);
+    let hash = format!("0x{}", "ab".repeat(32));
+    let line = format!("\nfallback_depth = 240\ncheckpoint = {{ number = 7, hash = \"{hash}\" }}");
+    let evm = with(&line);
+    assert_eq!(evm.fallback_depth, Some(240));
+    let checkpoint = evm.checkpoint.expect("configured");
+    assert_eq!((checkpoint.number.0, checkpoint.hash.to_string()), (7, hash));
+}
+
+#[test]
 fn what_is_shown_holds_no_credentials_of_nodes() {
-    let (config, _folder) = load(SOUND).expect("the config is sound");
+    let text = SOUND.replacen("chain_id", "websockets = [\"wss://user:hunter2@127.0.0.1:8546/key\"]\nchain_id", 1);
+    let (config, _folder) = load(&text).expect("the config is sound");
     let shown = config.show().to_string();
-    assert!(shown.contains("http://127.0.0.1:8545"), "{shown}");
+    assert!(shown.contains("http://127.0.0.1:8545") && shown.contains("wss://127.0.0.1:8546"), "{shown}");
     for secret in ["hunter2", "user", "/key"] {
         assert!(!shown.replace("username", "").contains(secret), "{secret} in {shown}");
     }
@@ -80,6 +98,17 @@ fn wrong_values_are_refused_with_their_key() {
         ("chain_id = 56", "chain_id = 56\npoll_interval = \"fast\"", "chains.bsc.poll_interval"),
         ("chain_id = 56", "chain_id = 56\npoll_interval = \"1ms\"", "chains.bsc.poll_interval"),
         ("http://user", "ftp://user", "chains.bsc.nodes"),
+        ("chain_id = 56", "chain_id = 56\ncatch_up = \"all\"", "chains.bsc.catch_up"),
+        ("chain_id = 56", "chain_id = 56\ncatch_up = \"logs\"", "chains.bsc.catch_up"),
+        ("chain_id = 56", "chain_id = 56\nquorum = 0", "chains.bsc.quorum"),
+        ("chain_id = 56", "chain_id = 56\nquorum = 2", "chains.bsc.quorum: write a number from 1 to 1"),
+        ("chain_id = 56", "chain_id = 56\nquorum = \"all\"", "chains.bsc.quorum"),
+        ("chain_id = 56", "chain_id = 56\nfallback_depth = 0", "chains.bsc.fallback_depth"),
+        ("chain_id = 56", "chain_id = 56\nfinality = 12\nfallback_depth = 240", "chains.bsc.fallback_depth"),
+        ("chain_id = 56", "chain_id = 56\ncheckpoint = { number = 1 }", "chains.bsc.checkpoint"),
+        ("chain_id = 56", "chain_id = 56\ncheckpoint = { number = 1, hash = \"0x12\" }", "chains.bsc.checkpoint.hash"),
+        ("chain_id = 56", "chain_id = 56\nwebsockets = [\"http://hunter2@x/\"]", "chains.bsc.websockets"),
+        ("chain_id = 56", "chain_id = 56\nwebsockets = [\"ws://a/\", \"ws://b/\"]", "chains.bsc.websockets"),
         ("0x55d398326f99059fF775485246999027B3197955", "0x55D398326f99059fF775485246999027B3197955", "checksum"),
         ("0x55d398326f99059fF775485246999027B3197955", "0x0000000000000000000000000000000000000000", "zero address"),
         ("native = true", "", "chains.bsc.assets.BNB"),
@@ -88,6 +117,7 @@ fn wrong_values_are_refused_with_their_key() {
         ("passphrase_file = \"passphrase\"", "", "vault.passphrase_file"),
         ("[vault]", "[server]\nlisten = \"localhost\"\n[vault]", "server.listen"),
         ("[vault]", "[server]\ntrusted_proxies = [\"10.0.0.0/33\"]\n[vault]", "server.trusted_proxies"),
+        ("[vault]", "[server]\nmetrics_networks = [\"localhost\"]\n[vault]", "server.metrics_networks"),
         ("[vault]", "[webhooks]\nschedule = \"often\"\n[vault]", "webhooks.schedule"),
         ("[vault]", "[webhooks]\nschedule = [\"2 fortnights\"]\n[vault]", "webhooks.schedule"),
         ("[vault]", "[webhooks]\nschedule = []\n[vault]", "webhooks.schedule"),

@@ -10,10 +10,11 @@ use ipnet::IpNet;
 use jiff::SignedDuration;
 use tracing_subscriber::EnvFilter;
 use url::Url;
-use xthonpay_chain_evm::{EvmChainConfig, Finality};
+use xthonpay_chain_evm::{CatchUp, Checkpoint, EvmChainConfig, Finality};
 use xthonpay_domain::address::Address;
 use xthonpay_domain::amount::Decimals;
 use xthonpay_domain::asset::{Asset, AssetId, AssetKind};
+use xthonpay_domain::block::BlockNumber;
 use xthonpay_domain::text::{ChainName, Symbol};
 use xthonpay_payments::catalog::ChainTerms;
 use xthonpay_payments::delivery::schedule::Schedule;
@@ -73,7 +74,8 @@ fn server(shape: &shape::Server, problems: &mut Problems) -> Option<ServerConfig
     let listen = problems.keep("server.listen", listen);
     let public_url = problems.keep("server.public_url", http_url(&shape.public_url));
     let trusted_proxies = networks("server.trusted_proxies", &shape.trusted_proxies, problems);
-    Some(ServerConfig { listen: listen?, public_url: public_url?, trusted_proxies })
+    let metrics_networks = networks("server.metrics_networks", &shape.metrics_networks, problems);
+    Some(ServerConfig { listen: listen?, public_url: public_url?, trusted_proxies, metrics_networks })
 }
 
 fn store(shape: &shape::Store, folder: &Path, data_dir: &Path, problems: &mut Problems) -> Option<StoreConfig> {
@@ -155,7 +157,10 @@ fn chain(name: &str, shape: shape::Chain, problems: &mut Problems) -> Option<Cha
     let table = format!("chains.{name}");
     let key = |key: &str| format!("{table}.{key}");
     let parsed_name: Option<ChainName> = problems.keep(&table, name.parse());
-    let nodes = shape.nodes.iter().filter_map(|node| problems.keep(&key("nodes"), http_url(node))).collect();
+    if shape.nodes.is_empty() {
+        problems.add(key("nodes"), "name at least one JSON-RPC node");
+    }
+    let nodes: Vec<Url> = shape.nodes.iter().filter_map(|node| problems.keep(&key("nodes"), http_url(node))).collect();
     let finality = match shape.finality {
         shape::Finality::Depth(depth) if (1..=DEPTH_MAX).contains(&depth) => Some(Finality::Depth(depth)),
         shape::Finality::Word(word) if word == "finalized" => Some(Finality::Tag),
@@ -170,6 +175,32 @@ fn chain(name: &str, shape: shape::Chain, problems: &mut Problems) -> Option<Cha
     if shape.chain_id == 0 {
         problems.add(key("chain_id"), "write the number that the nodes answer to eth_chainId, such as 56");
     }
+    let catch_up = match shape.catch_up.as_str() {
+        "blocks" => Ok(CatchUp::Blocks),
+        // A movement of the chain's own coin leaves no log.
+        "logs" if shape.assets.values().any(|asset| asset.native) => {
+            Err("\"logs\" finds tokens alone, not native assets")
+        }
+        "logs" => Ok(CatchUp::Logs),
+        _ => Err("write \"blocks\" or \"logs\""),
+    };
+    let catch_up = problems.keep(&key("catch_up"), catch_up);
+    let quorum = problems.keep(&key("quorum"), quorum(shape.quorum, shape.nodes.len()));
+    let fallback_depth = shape.fallback_depth;
+    if fallback_depth.is_some_and(|depth| !(1..=DEPTH_MAX).contains(&depth)) {
+        problems.add(key("fallback_depth"), format!("write a number of blocks from 1 to {DEPTH_MAX}, or leave it out"));
+    } else if fallback_depth.is_some() && matches!(finality, Some(Finality::Depth(_))) {
+        problems.add(key("fallback_depth"), "is for finality = \"finalized\"; a number of blocks needs no other one");
+    }
+    let checkpoint = shape.checkpoint.map(|block| {
+        let hash = problems.keep(&key("checkpoint.hash"), block.hash.parse());
+        hash.map(|hash| Checkpoint { number: BlockNumber(block.number), hash })
+    });
+    if shape.websockets.len() > shape.nodes.len() {
+        problems.add(key("websockets"), "name at most one for each node, in the order of the nodes");
+    }
+    let websockets = shape.websockets.iter();
+    let websockets = websockets.filter_map(|url| problems.keep(&key("websockets"), websocket_url(url))).collect();
     let poll_interval = problems.keep(&key("poll_interval"), duration_within(&shape.poll_interval, POLL_INTERVAL));
     let request_timeout = problems.keep(&key("request_timeout"), duration_within(&shape.request_timeout, TIMEOUT));
     if shape.assets.is_empty() {
@@ -184,10 +215,24 @@ fn chain(name: &str, shape: shape::Chain, problems: &mut Problems) -> Option<Cha
         nodes,
         assets,
         finality: finality?,
+        catch_up: catch_up?,
+        quorum: quorum?,
+        fallback_depth,
+        checkpoint: checkpoint.flatten(),
+        websockets,
         request_timeout: request_timeout?,
     };
     let terms = ChainTerms { min_confirmations: shape.min_confirmations };
     Some(ChainConfig { evm, terms, poll_interval: poll_interval? })
+}
+
+/// How many nodes must agree. Fewer nodes than that could never.
+fn quorum(configured: Option<usize>, nodes: usize) -> Result<usize, String> {
+    match configured {
+        None => Ok(EvmChainConfig::default_quorum(nodes)),
+        Some(quorum) if (1..=nodes).contains(&quorum) => Ok(quorum),
+        Some(_) => Err(format!("write a number from 1 to {nodes}, the number of nodes")),
+    }
 }
 
 fn asset(chain: &ChainName, symbol: &str, shape: &shape::Asset, problems: &mut Problems) -> Option<Asset> {
@@ -292,6 +337,12 @@ fn networks(key: &str, texts: &[String], problems: &mut Problems) -> Vec<IpNet> 
 fn http_url(text: &str) -> Result<Url, &'static str> {
     let url = Url::parse(text).ok().filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
     url.ok_or("write an http:// or https:// URL")
+}
+
+/// The same for WebSockets.
+fn websocket_url(text: &str) -> Result<Url, &'static str> {
+    let url = Url::parse(text).ok().filter(|url| matches!(url.scheme(), "ws" | "wss") && url.has_host());
+    url.ok_or("write a ws:// or wss:// URL")
 }
 
 fn duration(text: &str) -> Result<Duration, String> {

@@ -8,13 +8,16 @@ use axum::body::{Body, to_bytes};
 use axum::http::Request;
 use serde_json::Value;
 use tower::ServiceExt as _;
+use xthonpay_domain::time::Timestamp;
 use xthonpay_http_api::ComponentHealth;
-use xthonpay_payments::scanning::status::{ChainStatus, Health, SharedStatus};
+use xthonpay_payments::port::chain::NodeReport;
+use xthonpay_payments::port::clock::Clock;
+use xthonpay_payments::scanning::status::{ChainStatus, Health, SharedStatus, Stall};
 use xthonpay_payments::scanning::watch_set::WatchSet;
 use xthonpay_plugin_runtime::{PluginHost, PluginReport, PluginState};
 
 use super::Joints;
-use crate::admin::protocol::{ChainReport, PluginLine, Status};
+use crate::admin::protocol::{CatchUpLine, ChainReport, NodeLine, PluginLine, Status};
 use crate::admin::server::StatusSource;
 
 /// More than a report of readiness can have.
@@ -26,6 +29,7 @@ pub(super) struct HostStatus {
     listen: String,
     watch: Arc<WatchSet>,
     chains: Vec<SharedStatus>,
+    clock: Arc<dyn Clock>,
     plugins: Arc<PluginHost>,
 }
 
@@ -37,6 +41,7 @@ impl HostStatus {
             listen: listen.map_or_else(|_| joints.config.server.listen.to_string(), |address| address.to_string()),
             watch: Arc::clone(&joints.deployment.watch),
             chains: joints.chains.clone(),
+            clock: Arc::clone(&joints.deployment.clock),
             plugins: Arc::clone(&joints.parts.plugins),
         }
     }
@@ -68,7 +73,7 @@ impl StatusSource for HostStatus {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             listen: self.listen.clone(),
             addresses: self.watch.len(),
-            chains: self.chains.iter().map(|chain| chain_report(&chain.get())).collect(),
+            chains: self.chains.iter().map(|chain| chain_report(&chain.get(), self.clock.now())).collect(),
             plugins: self.plugins.report().into_iter().map(plugin_line).collect(),
         }
     }
@@ -79,10 +84,11 @@ pub(super) fn plugin_health(plugins: &PluginHost, required: &BTreeSet<String>) -
     let bound = plugins.report().into_iter().filter(|report| report.hook.is_some());
     bound
         .map(|report| ComponentHealth {
-            required: required.contains(&report.name),
+            // A pause is no reason to take no requests: the failure policy is what the operator chose for it.
+            required: required.contains(&report.name) && !matches!(report.state, PluginState::LeftAlone { .. }),
             name: format!("plugin:{}", report.name),
             problem: match report.state {
-                PluginState::Failed { reason } => Some(reason),
+                PluginState::Failed { reason } | PluginState::LeftAlone { reason, .. } => Some(reason),
                 PluginState::Active { .. } | PluginState::Unbound => None,
             },
         })
@@ -93,6 +99,9 @@ pub(super) fn plugin_health(plugins: &PluginHost, required: &BTreeSet<String>) -
 pub(crate) fn plugin_line(report: PluginReport) -> PluginLine {
     let (state, sha256, version, reason) = match report.state {
         PluginState::Active { digest, about } => ("active", Some(digest.to_string()), Some(about.version), None),
+        PluginState::LeftAlone { digest, about, reason } => {
+            ("left-alone", Some(digest.to_string()), Some(about.version), Some(reason))
+        }
         PluginState::Failed { reason } => ("failed", None, None, Some(reason)),
         PluginState::Unbound => ("unbound", None, None, None),
     };
@@ -100,7 +109,7 @@ pub(crate) fn plugin_line(report: PluginReport) -> PluginLine {
     PluginLine { name: report.name, hook, state: state.to_owned(), version, sha256, reason }
 }
 
-fn chain_report(status: &ChainStatus) -> ChainReport {
+fn chain_report(status: &ChainStatus, now: Timestamp) -> ChainReport {
     let (health, reason) = match &status.health {
         Health::Starting => ("starting", None),
         Health::Running => ("running", None),
@@ -115,5 +124,37 @@ fn chain_report(status: &ChainStatus) -> ChainReport {
         tip: status.cursor.as_ref().map(|cursor| cursor.tip.number.0),
         finalized: status.cursor.as_ref().map(|cursor| cursor.finalized.number.0),
         lag_blocks: status.lag_blocks(),
+        lag_seconds: status.lag_time(now).map(|lag| lag.as_secs()),
+        seconds_since_block: status.since_new_block(now).map(|since| since.as_secs()),
+        seconds_since_finality: status.since_new_finality(now).map(|since| since.as_secs()),
+        block_interval_ms: status
+            .block_interval
+            .map(|interval| u64::try_from(interval.as_millis()).unwrap_or(u64::MAX)),
+        stalled: status.stall(now).map(|stall| match stall {
+            Stall::NoNewBlock(_) => "no new block".to_owned(),
+            Stall::NoNewFinality(_) => "no new finality".to_owned(),
+        }),
+        catch_up: status.catch_up.map(|progress| CatchUpLine {
+            done: progress.done,
+            total: progress.total(),
+            blocks_per_second: progress.blocks_per_second(),
+            seconds_left: progress.remaining().map(|left| left.as_secs()),
+        }),
+        quorum: status.source.quorum,
+        finality_by_depth: status.source.finality_by_depth,
+        disagreement: status.source.disagreement.clone(),
+        nodes: status.source.nodes.iter().map(node_line).collect(),
+    }
+}
+
+fn node_line(node: &NodeReport) -> NodeLine {
+    NodeLine {
+        node: node.label.clone(),
+        primary: node.primary,
+        problem: node.problem.clone(),
+        verified_by: node.verification.map(|level| level.name().to_owned()),
+        head: node.head.map(|head| head.0),
+        finalized: node.finalized.map(|finalized| finalized.0),
+        announces: node.announces,
     }
 }
