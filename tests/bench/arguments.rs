@@ -3,17 +3,27 @@
 use core::ops::RangeInclusive;
 use core::time::Duration;
 
+use crate::backfill::BackfillPlan;
+use crate::detect::DetectPlan;
 use crate::rest::RestPlan;
+use crate::rpc::RpcPlan;
 use crate::start::StartPlan;
 
 /// What there is.
 pub(crate) const USAGE: &str = "usage: xthonpay-bench NAME [--json] [OPTIONS]
 
+  backfill  old blocks, by logs and verified whole, beside a plain loop
+            --seconds N    of every run (5)
+            --rounds N     of all kinds of runs (3)
+  detect  from a block, and from a payment, until the payment is committed
+            --payments N   of each of two runs (100)
   hooks   a call of a plugin, beside the same code called natively
   rest    signed, durable POST /invoices of 64 clients, beside the raw store
             --seconds N    of every run (10)
             --rounds N     of all kinds of runs (3)
             --merchants N  that the clients belong to (8)
+  rpc     questions to the node for each block, and memory, with 1, 10,000 and 1,000,000 addresses
+            --blocks N     that are counted for each number (60)
   start   from the start of the process to ready, and what an idle host takes
             --rounds N     starts (5)
 
@@ -26,6 +36,11 @@ const ROUNDS: RangeInclusive<usize> = 1..=15;
 /// One merchant for each client.
 const MERCHANTS: RangeInclusive<usize> = 1..=crate::rest::CLIENTS;
 
+/// A payment takes about two seconds. Below a hundred, p99 is the slowest.
+const PAYMENTS: RangeInclusive<usize> = 1..=1_000;
+/// A block takes 450 ms.
+const BLOCKS: RangeInclusive<u64> = 10..=1_000;
+
 /// What the caller wants.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Arguments {
@@ -36,8 +51,11 @@ pub(crate) struct Arguments {
 /// A benchmark with its size.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Benchmark {
+    Backfill(BackfillPlan),
+    Detect(DetectPlan),
     Hooks,
     Rest(RestPlan),
+    Rpc(RpcPlan),
     Start(StartPlan),
 }
 
@@ -50,8 +68,11 @@ impl Arguments {
     fn of(mut words: impl Iterator<Item = String>) -> Result<Option<Self>, String> {
         let benchmark = match words.next().as_deref() {
             None | Some("--help") => return Ok(None),
+            Some("backfill") => Benchmark::Backfill(BackfillPlan::default()),
+            Some("detect") => Benchmark::Detect(DetectPlan::default()),
             Some("hooks") => Benchmark::Hooks,
             Some("rest") => Benchmark::Rest(RestPlan::default()),
+            Some("rpc") => Benchmark::Rpc(RpcPlan::default()),
             Some("start") => Benchmark::Start(StartPlan::default()),
             Some(other) => return Err(format!("there is no benchmark {other}")),
         };
@@ -65,6 +86,12 @@ impl Arguments {
     fn take(&mut self, word: &str, words: &mut impl Iterator<Item = String>) -> Result<(), String> {
         match (word, &mut self.benchmark) {
             ("--json", _) => self.json = true,
+            ("--seconds", Benchmark::Backfill(plan)) => {
+                plan.measured = Duration::from_secs(number(word, words, SECONDS)?);
+            }
+            ("--rounds", Benchmark::Backfill(plan)) => plan.rounds = number(word, words, ROUNDS)?,
+            ("--payments", Benchmark::Detect(plan)) => plan.payments = number(word, words, PAYMENTS)?,
+            ("--blocks", Benchmark::Rpc(plan)) => plan.blocks = number(word, words, BLOCKS)?,
             ("--seconds", Benchmark::Rest(plan)) => plan.measured = Duration::from_secs(number(word, words, SECONDS)?),
             ("--rounds", Benchmark::Rest(plan)) => plan.rounds = number(word, words, ROUNDS)?,
             ("--merchants", Benchmark::Rest(plan)) => plan.merchants = number(word, words, MERCHANTS)?,
@@ -111,8 +138,12 @@ mod tests {
             ("hooks --seconds 3", "--seconds"),
             ("rest --seconds", "--seconds"),
             ("rest --seconds 0", "1 to 120"),
+            ("backfill --seconds 0", "1 to 120"),
             ("rest --merchants 65", "1 to 64"),
             ("start --rounds many", "--rounds"),
+            ("detect --blocks 60", "--blocks"),
+            ("detect --payments 0", "1 to 1000"),
+            ("rpc --blocks 5", "10 to 1000"),
         ] {
             let problem = of(line).expect_err(line);
             assert!(problem.contains(named), "{line}: {problem}");

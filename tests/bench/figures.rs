@@ -71,6 +71,8 @@ impl fmt::Display for Thousandths {
 pub(crate) enum Aim {
     /// The value is at most this.
     ValueAtMost(Thousandths),
+    /// The value is at least this.
+    ValueAtLeast(Thousandths),
     /// The value is at least this many times the baseline.
     RatioAtLeast(Thousandths),
 }
@@ -111,6 +113,7 @@ impl Figure {
     fn meets(&self, aim: Aim) -> bool {
         match aim {
             Aim::ValueAtMost(most) => self.value <= most,
+            Aim::ValueAtLeast(least) => self.value >= least,
             Aim::RatioAtLeast(least) => self.ratio().is_some_and(|ratio| ratio >= least),
         }
     }
@@ -120,6 +123,7 @@ impl Figure {
         let Some(aim) = self.aim else { return String::new() };
         let wanted = match aim {
             Aim::ValueAtMost(most) => format!("at most {most} {}", self.unit),
+            Aim::ValueAtLeast(least) => format!("at least {least} {}", self.unit),
             Aim::RatioAtLeast(least) => format!("ratio at least {least}"),
         };
         format!("{wanted}: {}", if self.meets(aim) { "met" } else { "missed" })

@@ -5,11 +5,14 @@
 //! is needed and starts it. Everything runs on this machine and through its loopback address, for a bounded time.
 
 mod arguments;
+mod backfill;
+mod detect;
 mod figures;
 mod hooks;
 mod parts;
 mod process;
 mod rest;
+mod rpc;
 mod samples;
 mod start;
 
@@ -62,8 +65,11 @@ fn run(arguments: &Arguments) -> Result<Report, BoxError> {
 
 async fn measure(benchmark: &Benchmark) -> Result<Report, BoxError> {
     match benchmark {
+        Benchmark::Backfill(plan) => backfill::run(plan).await,
         Benchmark::Hooks => hooks::run().await,
+        Benchmark::Detect(plan) => detect::run(plan).await,
         Benchmark::Rest(plan) => rest::run(plan).await,
+        Benchmark::Rpc(plan) => rpc::run(plan).await,
         Benchmark::Start(plan) => start::run(plan).await,
     }
 }
@@ -72,8 +78,10 @@ async fn measure(benchmark: &Benchmark) -> Result<Report, BoxError> {
 /// leave the machine to the host, and tasks that never change threads cost the least.
 fn runtime(benchmark: &Benchmark) -> std::io::Result<Runtime> {
     match benchmark {
-        Benchmark::Hooks => Builder::new_multi_thread().enable_all().build(),
-        Benchmark::Rest(_) | Benchmark::Start(_) => Builder::new_current_thread().enable_all().build(),
+        Benchmark::Backfill(_) | Benchmark::Hooks => Builder::new_multi_thread().enable_all().build(),
+        Benchmark::Detect(_) | Benchmark::Rest(_) | Benchmark::Rpc(_) | Benchmark::Start(_) => {
+            Builder::new_current_thread().enable_all().build()
+        }
     }
 }
 

@@ -57,6 +57,16 @@ pub(crate) fn raw_rate() -> Result<PathBuf, BoxError> {
     existing("XTHONPAY_RAW_RATE", profile_folder()?.join("examples").join("raw_rate"), BUILD)
 }
 
+/// The program that puts addresses into a store.
+pub(crate) fn fill_addresses() -> Result<PathBuf, BoxError> {
+    existing("XTHONPAY_FILL_ADDRESSES", profile_folder()?.join("examples").join("fill_addresses"), BUILD)
+}
+
+/// The program that serves a canned chain.
+pub(crate) fn canned_node() -> Result<PathBuf, BoxError> {
+    existing("XTHONPAY_CANNED_NODE", profile_folder()?.join("examples").join("canned_node"), BUILD)
+}
+
 /// Where cargo puts the programs of one profile.
 fn profile_folder() -> Result<PathBuf, BoxError> {
     let own = std::env::current_exe()?;

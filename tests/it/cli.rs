@@ -17,7 +17,7 @@ async fn help_lists_the_commands() -> Done {
     let help = run(&Places::find()?.binary, &["--help"]).await?;
     let text = String::from_utf8(help.stdout)?;
     assert!(help.status.success());
-    for command in ["serve", "check", "merchant", "key", "status"] {
+    for command in ["serve", "check", "merchant", "key", "rescan", "status", "suspense"] {
         assert!(text.contains(command), "no {command} in {text}");
     }
     Ok(())

@@ -3,16 +3,25 @@
 //! `cargo xtask test` builds what they need. Random tests print their seed; `XTHONPAY_TEST_SEED` repeats one.
 
 mod access;
+mod audit;
 mod bad_config;
 mod bad_input;
 mod broken_plugins;
 mod cli;
 mod demo;
 mod expiry;
+mod fault_proxy;
+mod faults;
 mod guide;
 mod hostile;
+mod internal;
+mod liars;
+mod nodes;
+mod outages;
 mod payments;
 mod refusal;
+mod reorgs;
+mod rescan;
 mod restart;
 mod signatures;
 mod swap;

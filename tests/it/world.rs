@@ -32,6 +32,7 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 pub(crate) const HOOK: &str = "/hooks/pay";
 
 static SHARED: Mutex<Weak<World>> = Mutex::const_new(Weak::new());
+static SHARED_GROUND: Mutex<Weak<Ground>> = Mutex::const_new(Weak::new());
 
 /// A node with the contracts that payments need.
 pub(crate) struct Ground {
@@ -44,6 +45,17 @@ pub(crate) struct Ground {
 }
 
 impl Ground {
+    /// The ground that worlds share which leave the chain as it is: a block every 200 ms.
+    pub(crate) async fn shared() -> Result<Arc<Self>, BoxError> {
+        let mut shared = SHARED_GROUND.lock().await;
+        if let Some(ground) = shared.upgrade() {
+            return Ok(ground);
+        }
+        let ground = Arc::new(Self::new(&Places::find()?, Mining::Interval(BLOCK_TIME)).await?);
+        *shared = Arc::downgrade(&ground);
+        Ok(ground)
+    }
+
     pub(crate) async fn new(places: &Places, mining: Mining) -> Result<Self, BoxError> {
         let anvil = Anvil::start(AnvilOptions::new(anvil_binary(&places.tools)?).mining(mining)).await?;
         let chain = TestChain::connect(anvil.url()).await?;
@@ -64,6 +76,11 @@ impl Ground {
         HostConfig::new(self.anvil.url(), self.usdt)
     }
 
+    /// The node's own address, past every proxy.
+    pub(crate) fn node_url(&self) -> &str {
+        self.anvil.url()
+    }
+
     pub(crate) async fn chain(&self) -> Result<TestChain, BoxError> {
         TestChain::connect(self.anvil.url()).await
     }
@@ -82,7 +99,10 @@ impl World {
         if let Some(world) = shared.upgrade() {
             return Ok(world);
         }
-        let world = Arc::new(Self::new(Mining::Interval(BLOCK_TIME)).await?);
+        let places = Places::find()?;
+        let ground = Ground::shared().await?;
+        let host = HostProcess::start(&places, &ground.config(&places)).await?;
+        let world = Arc::new(Self { ground, host });
         *shared = Arc::downgrade(&world);
         Ok(world)
     }
@@ -229,6 +249,14 @@ impl Shop {
     pub(crate) async fn pay_bnb(&self, to: Address, amount: &str) -> Result<TxHash, BoxError> {
         let _one_at_a_time = self.ground.sending.lock().await;
         self.chain.transfer_native(to, units(amount)?).await
+    }
+
+    /// A contract passes on BNB with one transaction, as exchanges pay many customers at once.
+    pub(crate) async fn pass_on_bnb(&self, payments: &[(Address, &str)]) -> Result<TxHash, BoxError> {
+        let words: Result<Vec<(Address, Word)>, BoxError> =
+            payments.iter().map(|(to, amount)| Ok((*to, Word::from(units(amount)?)))).collect();
+        let _one_at_a_time = self.ground.sending.lock().await;
+        self.chain.disperse_native(self.ground.disperse, &words?).await
     }
 
     /// A customer makes several payments in USDT with one transaction.

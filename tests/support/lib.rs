@@ -7,14 +7,22 @@
 //! Beside them stand doubles of the ports of `xthonpay-payments` (store, chain, clock, randomness), for tests of the use cases
 //! alone.
 
+pub mod books;
+pub mod canned_node;
 pub mod chain;
 pub mod client;
+pub mod crash_points;
+pub mod fault_proxy;
+pub mod gated_store;
 pub mod host;
 pub mod manual_clock;
 pub mod memory_store;
+pub mod path_addresses;
 pub mod places;
+pub mod plain_vault;
 pub mod receiver;
 pub mod scripted_chain;
+pub mod scripted_nodes;
 pub mod seeded;
 pub mod seeded_random;
 pub mod signatures;

@@ -5,6 +5,7 @@
 mod faults;
 mod tables;
 
+use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
@@ -14,9 +15,9 @@ use xthonpay_domain::asset::AssetId;
 use xthonpay_domain::block::{BlockNumber, BlockRef};
 use xthonpay_domain::deposit::{Deposit, DepositState};
 use xthonpay_domain::event::Event;
-use xthonpay_domain::id::{DeliveryId, DepositId, InvoiceId, MerchantId};
+use xthonpay_domain::id::{DeliveryId, DepositId, EventId, InvoiceId, MerchantId, PostingId};
 use xthonpay_domain::invoice::Invoice;
-use xthonpay_domain::ledger::Balance;
+use xthonpay_domain::ledger::{Balance, Posting, PostingKind};
 use xthonpay_domain::text::{ChainName, ExternalId};
 use xthonpay_domain::time::Timestamp;
 use xthonpay_payments::port::store::{
@@ -65,6 +66,11 @@ fn page<'a, T: Clone + 'a>(records: impl IntoIterator<Item = &'a T>, limit: usiz
     records.into_iter().take(limit.min(READ_LIMIT_MAX)).cloned().collect()
 }
 
+/// The records of a table behind a key.
+fn behind<'a, K: Ord, T>(table: &'a BTreeMap<K, T>, after: Option<&'a K>) -> impl Iterator<Item = &'a T> {
+    table.iter().filter(move |(key, _)| after.is_none_or(|after| *key > after)).map(|(_, record)| record)
+}
+
 #[async_trait]
 impl Store for MemoryStore {
     async fn commit(&self, changes: Changeset) -> Result<(), CommitError> {
@@ -89,6 +95,14 @@ impl Store for MemoryStore {
         let first = *next;
         *next = next.saturating_add(count);
         Ok(first)
+    }
+
+    async fn next_number(&self, counter: &Counter) -> Result<u32, StoreError> {
+        Ok(self.read()?.counters.get(counter).copied().unwrap_or_default())
+    }
+
+    async fn merchants(&self, after: Option<&MerchantId>, limit: usize) -> Result<Vec<Merchant>, StoreError> {
+        Ok(page(behind(&self.read()?.merchants, after), limit))
     }
 
     async fn merchant(&self, id: &MerchantId) -> Result<Option<Merchant>, StoreError> {
@@ -139,16 +153,19 @@ impl Store for MemoryStore {
         &self,
         chain: &ChainName,
         time: Timestamp,
+        after: Option<&(Timestamp, InvoiceId)>,
         limit: usize,
     ) -> Result<Vec<Invoice>, StoreError> {
         let tables = self.read()?;
+        let place = |invoice: &Invoice| (invoice.terms.expires_at, invoice.id.clone());
         let wanted = |invoice: &&Invoice| {
             invoice.terms.asset.chain == *chain
                 && invoice.assessment.state.awaits_expiry()
                 && invoice.terms.expires_at < time
+                && after.is_none_or(|after| place(invoice) > *after)
         };
         let mut found: Vec<&Invoice> = tables.invoices.values().filter(wanted).collect();
-        found.sort_by_key(|invoice| invoice.terms.expires_at);
+        found.sort_by_key(|invoice| place(invoice));
         Ok(page(found, limit))
     }
 
@@ -179,6 +196,43 @@ impl Store for MemoryStore {
         Ok(tables.deposits.values().filter(wanted).cloned().collect())
     }
 
+    async fn deposits(&self, after: Option<&DepositId>, limit: usize) -> Result<Vec<Deposit>, StoreError> {
+        Ok(page(behind(&self.read()?.deposits, after), limit))
+    }
+
+    async fn suspended_deposits(&self, after: Option<&DepositId>, limit: usize) -> Result<Vec<Deposit>, StoreError> {
+        let tables = self.read()?;
+        let suspends = |posting: &Posting, id: &DepositId| {
+            posting.kind() == PostingKind::DepositSuspended && posting.cause() == id.as_str()
+        };
+        let suspended = |deposit: &&Deposit| tables.postings.values().any(|posting| suspends(posting, &deposit.id));
+        Ok(page(behind(&tables.deposits, after).filter(suspended), limit))
+    }
+
+    async fn posting(&self, id: &PostingId) -> Result<Option<Posting>, StoreError> {
+        Ok(self.read()?.postings.get(id).cloned())
+    }
+
+    async fn postings(&self, after: Option<&PostingId>, limit: usize) -> Result<Vec<Posting>, StoreError> {
+        Ok(page(behind(&self.read()?.postings, after), limit))
+    }
+
+    async fn balances(
+        &self,
+        after: Option<&(MerchantId, AssetId)>,
+        limit: usize,
+    ) -> Result<Vec<(MerchantId, AssetId, Balance)>, StoreError> {
+        let tables = self.read()?;
+        let wanted = tables.balances.iter().filter(|(key, _)| after.is_none_or(|after| *key > after));
+        let told = wanted.map(|((merchant, asset), (balance, _))| (merchant.clone(), asset.clone(), *balance));
+        Ok(told.take(limit.min(READ_LIMIT_MAX)).collect())
+    }
+
+    async fn event(&self, id: &EventId) -> Result<Option<Event>, StoreError> {
+        let tables = self.read()?;
+        Ok(tables.events.iter().find(|event| event.id == *id).map(|event| Event::clone(event)))
+    }
+
     async fn balance(&self, merchant: &MerchantId, asset: &AssetId) -> Result<(Balance, u64), StoreError> {
         Ok(self.read()?.balances.get(&(merchant.clone(), asset.clone())).copied().unwrap_or_default())
     }
@@ -188,6 +242,10 @@ impl Store for MemoryStore {
         Ok(page(tables.addresses.values().filter(|own| after.is_none_or(|after| own.address > after)), limit))
     }
 
+    async fn address_list(&self, after: Option<Address>, limit: usize) -> Result<Vec<Address>, StoreError> {
+        Ok(self.addresses(after, limit).await?.into_iter().map(|own| own.address).collect())
+    }
+
     async fn address(&self, address: &Address) -> Result<Option<OwnAddress>, StoreError> {
         Ok(self.read()?.addresses.get(address).cloned())
     }
@@ -195,7 +253,7 @@ impl Store for MemoryStore {
     async fn deposit_address(&self, merchant: &MerchantId) -> Result<Option<OwnAddress>, StoreError> {
         let tables = self.read()?;
         let wanted = |own: &&OwnAddress| own.merchant == *merchant && own.invoice.is_none();
-        Ok(tables.addresses.values().find(wanted).cloned())
+        Ok(tables.addresses.values().filter(wanted).min_by_key(|own| own.index).cloned())
     }
 
     async fn cursor(&self, chain: &ChainName) -> Result<Option<Cursor>, StoreError> {

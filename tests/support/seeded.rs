@@ -47,6 +47,27 @@ impl Seeded {
         mixed ^ (mixed >> 31)
     }
 
+    /// A number below `limit`; 0 when the limit is 0.
+    pub fn below(&mut self, limit: u64) -> u64 {
+        self.next_u64().checked_rem(limit).unwrap_or(0)
+    }
+
+    /// An index into `count` things; 0 when there is none.
+    pub fn index(&mut self, count: usize) -> usize {
+        let drawn = self.below(u64::try_from(count).unwrap_or(u64::MAX));
+        usize::try_from(drawn).unwrap_or(0)
+    }
+
+    /// Whether something happens that happens in so many of a hundred cases.
+    pub fn chance(&mut self, percent: u64) -> bool {
+        self.below(100) < percent
+    }
+
+    /// One of the choices, or `None` when there is none.
+    pub fn pick<T: Clone>(&mut self, choices: &[T]) -> Option<T> {
+        choices.get(self.index(choices.len())).cloned()
+    }
+
     /// A time of whole milliseconds within the bounds.
     pub fn millis(&mut self, bounds: RangeInclusive<u64>) -> Duration {
         let (low, high) = bounds.into_inner();

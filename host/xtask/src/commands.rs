@@ -8,6 +8,7 @@ use std::fmt::Write as _;
 
 use crate::fault::Fault;
 use crate::guest::{self, Locking};
+use crate::mutants;
 use crate::run::{Stopwatch, say, step};
 use crate::setup::setup;
 use crate::tidy::tidy;
@@ -23,7 +24,7 @@ pub(crate) struct Command {
     run: fn(&Workspace, &[String]) -> Result<(), Fault>,
 }
 
-const COMMANDS: [Command; 7] = [
+const COMMANDS: &[Command] = &[
     Command {
         name: "demo",
         args: "[--once] [--json]",
@@ -51,9 +52,54 @@ those from end to end, with what they print.",
         args: "NAME [--json]",
         summary: "measure, in release builds",
         details: "\
-Builds everything optimised and runs the benchmark NAME (`hooks`, `rest` or `start`). Figures are ratios to a limit that is
-measured in the same run. Without NAME, the benchmarks are listed. The first build takes long.",
+Builds everything optimised and runs the benchmark NAME (`backfill`, `detect`, `hooks`, `rest`, `rpc` or `start`). Figures
+are ratios to a limit that is measured in the same run, where there is one. Without NAME, the benchmarks are listed. The
+first build takes long.",
         run: bench,
+    },
+    Command {
+        name: "crash",
+        args: "[--kills N] [--seed S] [--json] [--debug]",
+        summary: "kill the host at random moments under a stream of deposits, and count what is lost",
+        details: "\
+Builds everything optimised, starts a chain node, the host, a shop and its customers, kills the host with `kill -9` again and
+again, and at the end holds the chain against balances, payments, webhooks and the host's own audit. Exit code 1 when
+anything is lost or doubled, or when a start takes longer than 5 s (p99).
+
+  --kills N  how often (20); a kill takes about two seconds
+  --seed S   repeats the choices of a run
+  --json     print one line {\"kills\",\"deposits\",\"lost\",\"doubled\",\"ready_p99_s\"} to the standard output
+  --debug    with the quick build, which `cargo xtask test` has made",
+        run: crash,
+    },
+    Command {
+        name: "chaos",
+        args: "[--scenarios N] [--seed S] [--replay SEED] [--json] [--release]",
+        summary: "lead random lives of a deployment under faults, and hold its books against the chain",
+        details: "\
+Payments, forks, nodes that fail or lie, a store that fails, processes that die at named points: each life is drawn from a
+seed, runs the scanner, the settlement, the routing and the ledger as the host does, and ends with every book recomputed from
+the chain alone. Exit code 1 when anything is lost, doubled, credited too early or otherwise wrong. See tests/chaos/README.md.
+
+  --scenarios N        how many lives (2000, which `cargo xtask test` leads too)
+  --seed S             repeats the lives of a run
+  --replay SEED        leads one life again, by the seed that a run has told
+  --list-crash-points  the points at which processes die
+  --json               print one line {\"scenarios\",\"seed\",\"lost\",\"doubled\",\"premature\"} to the standard output
+  --release            with an optimised build",
+        run: chaos,
+    },
+    Command {
+        name: "mutants",
+        args: "[--json] [NAME...]",
+        summary: "build mistakes into a copy of the use cases, and see that the random lives notice each",
+        details: "\
+Copies the domain, the use cases and the simulation below the target directory, builds the mistakes that are listed in
+host/xtask/src/mutants/table.rs into the copy, compiles it once, and leads lives with one mistake at a time until one goes
+wrong. Exit code 1 when a mistake survives as many lives as the gate leads. With names, only those mistakes.
+
+  --json  print one line {\"mutants\",\"caught\"} to the standard output",
+        run: mutants::mutants,
     },
     Command {
         name: "plugins",
@@ -95,6 +141,9 @@ Runs what a change must pass, the cheap checks first, and stops at the first tha
     },
 ];
 
+/// The program that leads random lives.
+const CHAOS: &str = "xthonpay-chaos";
+
 /// The command of that name.
 pub(crate) fn find(name: &str) -> Option<&'static Command> {
     COMMANDS.iter().find(|command| command.name == name)
@@ -103,7 +152,7 @@ pub(crate) fn find(name: &str) -> Option<&'static Command> {
 /// All commands, a line each.
 pub(crate) fn overview() -> String {
     let mut text = "Usage: cargo xtask COMMAND [ARGS]\n\nCommands:\n".to_owned();
-    for command in &COMMANDS {
+    for command in COMMANDS {
         // Writing to a string cannot fail.
         let _ = writeln!(text, "  {:8} {}", command.name, command.summary);
     }
@@ -134,6 +183,27 @@ fn demo(workspace: &Workspace, args: &[String]) -> Result<(), Fault> {
 fn bench(workspace: &Workspace, args: &[String]) -> Result<(), Fault> {
     prepare(workspace, Profile::Release, Locking::Free)?;
     hand_over(workspace, Profile::Release, "xthonpay-bench", args)
+}
+
+fn crash(workspace: &Workspace, args: &[String]) -> Result<(), Fault> {
+    let (debug, args): (Vec<_>, Vec<_>) = args.iter().cloned().partition(|arg| arg == "--debug");
+    let profile = if debug.is_empty() { Profile::Release } else { Profile::Debug };
+    prepare(workspace, profile, Locking::Free)?;
+    hand_over(workspace, profile, "xthonpay-crash", &args)
+}
+
+fn chaos(workspace: &Workspace, args: &[String]) -> Result<(), Fault> {
+    let (release, args): (Vec<_>, Vec<_>) = args.iter().cloned().partition(|arg| arg == "--release");
+    let profile = if release.is_empty() { Profile::Debug } else { Profile::Release };
+    step("build", || {
+        workspace
+            .cargo()
+            // The whole workspace is selected, so that its dependencies have the features that every other build gives them.
+            .args(["build", "--workspace", "--bin", CHAOS])
+            .args(profile.flags())
+            .run("correct what the compiler names above")
+    })?;
+    hand_over(workspace, profile, CHAOS, &args)
 }
 
 fn plugins(workspace: &Workspace, args: &[String]) -> Result<(), Fault> {
@@ -217,7 +287,7 @@ mod tests {
     #[test]
     fn the_overview_names_every_command() {
         let overview = overview();
-        for command in &COMMANDS {
+        for command in COMMANDS {
             assert!(overview.contains(&format!("\n  {} ", command.name)), "{}", command.name);
         }
     }

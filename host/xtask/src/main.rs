@@ -6,6 +6,7 @@
 mod commands;
 mod fault;
 mod guest;
+mod mutants;
 mod run;
 mod setup;
 mod tidy;

@@ -117,6 +117,16 @@ impl Program {
         String::from_utf8(output.stdout).map_err(|_| Fault::new(format!("`{}` printed no text", self.line), fix))
     }
 
+    /// Runs it to its end and gives its exit code, `None` when a signal ended it, and what it printed, silently.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub(crate) fn outcome(mut self) -> Result<(Option<i32>, String), Fault> {
+        let output = self.command.stdout(Stdio::piped()).stderr(Stdio::null()).output();
+        let output = output.map_err(|error| self.not_started(&error))?;
+        Ok((output.status.code(), String::from_utf8_lossy(&output.stdout).into_owned()))
+    }
+
     /// Becomes the program, so that signals and its exit code are its own. Comes back only when that fails.
     pub(crate) fn replace_this_process(mut self) -> Fault {
         say(&format!("    $ {}", self.line));

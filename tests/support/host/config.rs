@@ -40,8 +40,14 @@ impl PluginEntry {
 pub struct HostConfig {
     /// Where REST is served, such as `127.0.0.1:0`.
     pub listen: String,
-    /// The chain's node.
+    /// The chain's node, the preferred one where there are several.
     pub node_url: String,
+    /// Further nodes of the chain.
+    pub more_nodes: Vec<String>,
+    /// How often the node is asked for a new block, as a TOML value.
+    pub poll_interval: String,
+    /// More lines of the chain's table, as TOML.
+    pub chain_more: String,
     /// The contract of USDT on that chain.
     pub usdt: Address,
     /// When failed deliveries are tried again, as a TOML value.
@@ -64,6 +70,9 @@ impl HostConfig {
         Self {
             listen: "127.0.0.1:0".to_owned(),
             node_url: node_url.to_owned(),
+            more_nodes: Vec::new(),
+            poll_interval: "\"50ms\"".to_owned(),
+            chain_more: String::new(),
             usdt,
             webhook_schedule: format!("[\"0s\", {retries}]"),
             rules: Vec::new(),
@@ -95,10 +104,11 @@ passphrase_file = "passphrase"
 
 [chains.bsc]
 chain_id = {CHAIN_ID}
-nodes = ["{node}"]
+nodes = [{nodes}]
 finality = "finalized"
 min_confirmations = 1
-poll_interval = "50ms"
+poll_interval = {poll}
+{chain_more}
 
 [chains.bsc.assets.USDT]
 contract = "{usdt}"
@@ -116,10 +126,12 @@ allow_networks = ["127.0.0.0/8"]
 invoice-rules = [{rules}]
 "#,
             listen = self.listen,
-            node = self.node_url,
+            nodes = quoted(core::iter::once(&self.node_url).chain(&self.more_nodes)),
+            poll = self.poll_interval,
+            chain_more = self.chain_more,
             usdt = self.usdt,
             schedule = self.webhook_schedule,
-            rules = self.rules.iter().map(|rules| format!("\"{}\"", rules.name)).collect::<Vec<_>>().join(", "),
+            rules = quoted(self.rules.iter().map(|rules| &rules.name)),
         );
         // Writing to a string cannot fail.
         let format_name = self.format.as_ref().map_or("", |format| format.name.as_str());
@@ -130,4 +142,9 @@ invoice-rules = [{rules}]
         }
         text + &self.more
     }
+}
+
+/// The entries of a TOML list of texts.
+fn quoted<'a>(texts: impl Iterator<Item = &'a String>) -> String {
+    texts.map(|text| format!("\"{text}\"")).collect::<Vec<_>>().join(", ")
 }

@@ -32,6 +32,8 @@ const PAYMENTS: &str = "xthonpay-payments";
 const SDK: &str = "xthonpay-sdk";
 /// What tests build on; tests of any crate may use it.
 const TESTS: &str = "xthonpay-tests";
+/// The simulation, on top of the tests' doubles and the store.
+const CHAOS: &str = "xthonpay-chaos";
 
 /// What a crate may name among our own.
 enum Arrows {
@@ -75,7 +77,7 @@ fn arrows(package: &Package) -> Arrows {
         return Arrows::Only(&[SDK]);
     }
     match package.name.as_str() {
-        "xthonpay-app" | TESTS => Arrows::Any,
+        "xthonpay-app" | TESTS | CHAOS => Arrows::Any,
         PAYMENTS => Arrows::Only(&[DOMAIN]),
         DOMAIN | SDK | "xtask" | "xthonpay-plugin-pack" => Arrows::Only(&[]),
         // A new crate of the host is an adapter until a rule here says more.
