@@ -54,6 +54,7 @@ async fn main() -> Result<(), Failure> {
     while let Some(committed) = running.join_next().await {
         committed??;
     }
+    store.close().await;
     Ok(())
 }
 
