@@ -231,7 +231,6 @@ mod tests {
             block_hash: Some(HASH),
             block_number: Some(Quantity(ASKED.0)),
             transaction_index: Some(Quantity(index)),
-            from: Fixed([2; 20]),
             to: Some(Fixed([3; 20])),
             value: Word([0; 32]),
         }

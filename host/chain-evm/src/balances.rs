@@ -83,6 +83,9 @@ const READER_CODE: &[u8] = &[
 pub(crate) enum BalanceFault {
     #[error(transparent)]
     Rpc(#[from] RpcError),
+    /// The block itself could not be had, so that nothing is learned about the question.
+    #[error("the block that was asked about did not come: {0}")]
+    NoHeader(#[source] RpcError),
     #[error(transparent)]
     Contradiction(#[from] Contradiction),
     /// The node has another block at the height.
@@ -95,13 +98,13 @@ impl BalanceFault {
     #[cfg_attr(not(test), expect(dead_code, reason = "it becomes the port's error, which answers the same question"))]
     fn is_transient(&self) -> bool {
         match self {
-            Self::Rpc(error) => error.is_transient(),
+            Self::Rpc(error) | Self::NoHeader(error) => error.is_transient(),
             Self::Contradiction(contradiction) => contradiction.is_transient(),
             Self::OtherBlock => true,
         }
     }
 
-    /// Whether the node understood the question and does not answer this kind.
+    /// Whether the node has the block, understood the question and does not answer this kind.
     fn is_refusal(&self) -> bool {
         matches!(self, Self::Rpc(RpcError::Refused { .. } | RpcError::Unsupported { .. } | RpcError::BodyTooLarge))
     }
@@ -236,25 +239,27 @@ impl Node {
         // A node may keep the state of a block that was replaced, or take the hash for its number.
         calls.push(Call::new("eth_getBlockByNumber", json!([number, false])));
         let exchange = self.rpc.ask(&calls).await?;
-        let mut answers = exchange.answers()?.into_iter().collect::<Result<Vec<_>, _>>()?;
-        let header = answers.pop().map(|answer| answer.read::<Option<Header>>()).transpose()?.flatten();
+        let mut answers = exchange.answers()?;
+        // The block comes first: a node that does not have it refuses the rest for that reason alone.
+        let header = answers.pop().transpose().map_err(BalanceFault::NoHeader)?;
+        let header = header.map(|answer| answer.read::<Option<Header>>()).transpose()?.flatten();
         let place = header.map(|header| agreement::mined(&header, Some(block.number))).transpose()?;
         if place != Some(block) {
             return Err(BalanceFault::OtherBlock);
         }
-        Ok(read(&answers)?)
+        Ok(read(&answers.into_iter().collect::<Result<Vec<_>, _>>()?)?)
     }
 
     pub(crate) fn no_balances(&self, fault: BalanceFault) -> ChainError {
         match fault {
-            BalanceFault::Rpc(error) => self.failed(error),
+            BalanceFault::Rpc(error) | BalanceFault::NoHeader(error) => self.failed(error),
             BalanceFault::Contradiction(contradiction) => self.contradicts(contradiction),
             BalanceFault::OtherBlock => self.unavailable(&fault.to_string()),
         }
     }
 }
 
-/// The balances that at least `quorum` nodes agree on, from what each of them answered.
+/// The balances that at least `quorum` nodes agree on and fewer contradict, from what each of them answered.
 ///
 /// # Errors
 /// [`ChainError::Inconsistent`] when enough nodes answered and do not agree about an address; else why too few answered.
@@ -277,13 +282,22 @@ pub(crate) fn agreed(
     let mut balances = Vec::with_capacity(addresses.len());
     for (place, address) in addresses.iter().enumerate() {
         let words: Vec<Amount> = told.iter().filter_map(|balances| balances.get(place).copied()).collect();
-        let backed = |word: &&Amount| words.iter().filter(|other| other == word).count() >= quorum;
-        let word = words.iter().find(backed).copied();
-        balances.push(word.ok_or_else(|| ChainError::Inconsistent {
-            reason: format!("fewer than {quorum} nodes tell the same balance of {address}"),
+        balances.push(majority(&words, quorum).ok_or_else(|| ChainError::Inconsistent {
+            reason: format!(
+                "of {} nodes, no majority of at least {quorum} tells the same balance of {address}",
+                words.len()
+            ),
         })?);
     }
     Ok(balances)
+}
+
+/// The word that at least `quorum` nodes tell, and more than tell another: whoever answers first has no say of his own.
+fn majority(words: &[Amount], quorum: usize) -> Option<Amount> {
+    let in_favour = |word: &Amount| words.iter().filter(|other| *other == word).count();
+    let most = words.iter().max_by_key(|word| in_favour(word))?;
+    let (backers, against) = (in_favour(most), words.len().saturating_sub(in_favour(most)));
+    (backers >= quorum && backers > against).then_some(*most)
 }
 
 fn malformed(detail: &str) -> RpcError {
@@ -323,6 +337,13 @@ mod tests {
         assert_eq!(agreed(vec![units(1, 2), down()], 2, &addresses), down());
         let disputed = agreed(vec![units(1, 2), units(1, 3)], 2, &addresses);
         assert!(matches!(disputed, Err(ChainError::Inconsistent { .. })), "{disputed:?}");
+        for quorum in [1, 2] {
+            let (lie, truth) = (units(9, 2), units(1, 2));
+            let tie = agreed(vec![lie.clone(), lie.clone(), truth.clone(), truth.clone()], quorum, &addresses);
+            assert!(matches!(tie, Err(ChainError::Inconsistent { .. })), "{tie:?}");
+            let three = agreed(vec![lie.clone(), truth.clone(), truth.clone(), lie, truth.clone()], quorum, &addresses);
+            assert_eq!(three, truth);
+        }
         let short = agreed(vec![Ok(vec![Amount::ZERO])], 1, &addresses);
         assert!(matches!(short, Err(ChainError::Inconsistent { .. })), "{short:?}");
         let nobody = agreed(Vec::new(), 1, &addresses);
@@ -337,5 +358,11 @@ mod tests {
         assert!(unsupported.is_refusal() && !unsupported.is_transient());
         assert!(!BalanceFault::OtherBlock.is_refusal() && BalanceFault::OtherBlock.is_transient());
         assert!(!BalanceFault::Rpc(RpcError::Status(500)).is_refusal());
+        let no_header = BalanceFault::NoHeader(RpcError::Refused {
+            method: "eth_getBlockByNumber",
+            code: -32000,
+            message: String::new(),
+        });
+        assert!(!no_header.is_refusal() && no_header.is_transient(), "a node that lags refuses nothing");
     }
 }

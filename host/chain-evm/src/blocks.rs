@@ -4,17 +4,23 @@
 //! for a processor, milliseconds for a full one, and is done beside the tasks that wait for the network; the blocks of
 //! several requests are read on as many processors as there are. Does not choose between nodes.
 
+use std::sync::Arc;
+
 use serde_json::json;
 use thiserror::Error;
 use xthonpay_domain::block::{BlockNumber, BlockRange};
+use xthonpay_domain::hash::BlockHash;
 use xthonpay_domain::transfer::BlockTransfers;
 use xthonpay_payments::port::chain::{ChainError, Verification};
 
 use crate::agreement::{self, Contradiction};
 use crate::decode::{self, AssetIndex};
+use crate::large_block;
 use crate::logs::LogFault;
+use crate::node::health::Weight;
 use crate::node::{Node, quantity};
 use crate::pool::Asking;
+use crate::proofs::Shown;
 use crate::roots::{self, RootFault};
 use crate::rpc::{Answer, Call, Exchange, RpcError};
 use crate::wire::whole::{WholeBlock, WholeReceipt};
@@ -37,7 +43,7 @@ pub(crate) enum BlockFault {
     Contradiction { number: BlockNumber, contradiction: Contradiction },
     /// A block that is not what its hash says, or cannot be held against it.
     #[error("block {number}: {fault}")]
-    Roots { number: BlockNumber, fault: RootFault },
+    Roots { number: BlockNumber, hash: BlockHash, fault: RootFault },
     /// Logs that do not fit their blocks.
     #[error(transparent)]
     Logs(#[from] LogFault),
@@ -47,6 +53,9 @@ pub(crate) enum BlockFault {
     /// Neighbours that are not linked.
     #[error("block {0} does not stand on the block below it")]
     NotLinked(BlockNumber),
+    /// A run that holds more than there is room for.
+    #[error("the run up to block {0} holds too many transfers: ask for fewer blocks")]
+    TooManyTransfers(BlockNumber),
     /// The process is about to end.
     #[error("the blocks were not read to the end")]
     Interrupted,
@@ -61,7 +70,7 @@ impl BlockFault {
             Self::Contradiction { contradiction, .. } => contradiction.is_transient(),
             Self::Roots { fault, .. } => fault.is_transient(),
             Self::Logs(fault) => fault.is_transient(),
-            Self::Missing(_) | Self::NotLinked(_) | Self::Interrupted => true,
+            Self::Missing(_) | Self::NotLinked(_) | Self::TooManyTransfers(_) | Self::Interrupted => true,
         }
     }
 }
@@ -77,20 +86,81 @@ impl Node {
     /// The level of verification that the node's recent blocks reach.
     ///
     /// # Errors
-    /// [`ChainError::Inconsistent`] when some of them are what their hashes say and others are not;
+    /// [`ChainError::Inconsistent`] when some of them are what their hashes say and others are not, or when none is although
+    /// blocks of the chain were proved before;
     /// [`ChainError::Mismatch`] when the node offers neither receipts of blocks nor logs.
     pub(crate) async fn probe_verification(&self) -> Result<Verification, ChainError> {
         let BlockNumber(head) = self.head().await?;
         let last = BlockNumber(head.saturating_sub(PROBED_BELOW_HEAD));
         let first = BlockNumber(last.0.saturating_sub(PROBED_BLOCKS.saturating_sub(1)));
         let asked = self.ask_for_blocks(numbers(first, last)).await;
-        let exchange = asked.map_err(|error| self.failed(error))?;
-        let roots_known = self.habits.are_roots_known();
-        let probed = beside_the_network(move || probe(&exchange, numbers(first, last), roots_known)).await;
-        match probed.and_then(|probed| probed) {
-            Ok(Some(level)) => Ok(level),
+        let exchange = Arc::new(asked.map_err(|error| self.failed(error))?);
+        let mut probed = self.probe(&exchange, numbers(first, last)).await;
+        if let Err(fault) = &probed
+            && self.note_unproved(fault)
+            && !self.proofs.are_demanded()
+        {
+            probed = self.probe(&exchange, numbers(first, last)).await;
+        }
+        match probed {
+            Ok(Some(level)) => {
+                if level == Verification::Roots {
+                    self.proofs.proved(self.position);
+                }
+                Ok(level)
+            }
             Ok(None) => self.probe_logs(last).await,
             Err(fault) => Err(self.faulted(fault)),
+        }
+    }
+
+    async fn probe(&self, exchange: &Arc<Exchange>, run: Run) -> Result<Option<Verification>, BlockFault> {
+        let exchange = Arc::clone(exchange);
+        let (provable, demanded) = (self.is_provable(), self.proofs.are_demanded());
+        beside_the_network(move || probe(&exchange, run, provable, demanded)).await.and_then(|probed| probed)
+    }
+
+    /// Whether nothing is known against proving the node's blocks by their roots.
+    fn is_provable(&self) -> bool {
+        self.habits.are_roots_known() && !self.proofs.are_given_up()
+    }
+
+    /// Remembers a block that could not be proved; tells whether the fault is one.
+    fn note_unproved(&self, fault: &BlockFault) -> bool {
+        let BlockFault::Roots { number, hash, fault } = fault else { return false };
+        // Where one node is enough, a block that is not what it says is a lie until the chain is seen to have changed.
+        if fault.is_unverifiable() || self.proofs.quorum() > 1 {
+            self.proofs.failed(self.position, (*number, *hash));
+        }
+        if fault.is_unverifiable() {
+            self.habits.forget_roots();
+        }
+        true
+    }
+
+    /// What keeps the content of the node's blocks from being believed; `None` when nothing does.
+    pub(crate) fn shortfall(&self) -> Option<String> {
+        let level = self.conduct.verification().filter(|level| *level != Verification::Roots)?;
+        let (level, roots) = (level.name(), Verification::Roots.name());
+        self.proofs.are_demanded().then(|| {
+            format!("its blocks are verified by {level} alone, those of another node by {roots}: only its votes count")
+        })
+    }
+
+    /// The level for blocks whose content is to be believed.
+    ///
+    /// # Errors
+    /// As [`Node::probe_verification`]; [`ChainError::Unavailable`] when another node proves more.
+    pub(crate) async fn level_for_content(&self) -> Result<Verification, ChainError> {
+        let level = self.level().await?;
+        match self.shortfall() {
+            None => Ok(level),
+            Some(shortfall) => {
+                if self.conduct.falls_short() {
+                    tracing::warn!(node = self.label(), shortfall, "a node gives votes and no content");
+                }
+                Err(self.unavailable(&shortfall))
+            }
         }
     }
 
@@ -99,7 +169,8 @@ impl Node {
     /// # Errors
     /// As [`Node::probe_verification`].
     pub(crate) async fn level(&self) -> Result<Verification, ChainError> {
-        if let Some(level) = self.conduct.verification() {
+        let known = self.conduct.verification();
+        if let Some(level) = known.filter(|level| *level != Verification::Roots || self.is_provable()) {
             return Ok(level);
         }
         let level = self.probe_verification().await?;
@@ -119,7 +190,11 @@ impl Node {
     ) -> Result<Option<BlockTransfers>, ChainError> {
         let read = self.read_blocks(assets, numbers(number, number), level).await;
         let mut read = read.map_err(|fault| self.faulted(fault))?;
-        Ok(read.blocks.pop().flatten())
+        let found = read.blocks.pop().flatten();
+        if found.is_none() {
+            self.conduct.lacks(number, Weight::Block);
+        }
+        Ok(found)
     }
 
     /// The blocks of a run with their transfers, asked for in one request; at the level of logs in several.
@@ -132,20 +207,28 @@ impl Node {
         if level == Verification::Logs {
             return self.read_logged_blocks(assets, run).await;
         }
-        let exchange = match self.ask_for_blocks(run.clone()).await {
-            Err(RpcError::BodyTooLarge) if run.start() == run.end() => {
-                return self.read_large_block(assets, BlockNumber(*run.start()), level).await;
-            }
-            asked => asked?,
-        };
+        let single = (run.start() == run.end()).then_some(BlockNumber(*run.start()));
+        let mut read = self.read_whole_blocks(assets, run, level).await;
+        if let (Err(BlockFault::Rpc(error)), Some(number)) = (&read, single)
+            && large_block::is_too_much(error)
+        {
+            read = self.read_large_block(assets, number, level).await;
+        }
+        read.inspect_err(|fault| {
+            self.note_unproved(fault);
+        })
+    }
+
+    async fn read_whole_blocks(
+        &self,
+        assets: &AssetIndex,
+        run: Run,
+        level: Verification,
+    ) -> Result<ReadBlocks, BlockFault> {
+        let exchange = self.ask_for_blocks(run.clone()).await?;
         let bytes = exchange.bytes();
         let assets = assets.clone();
         let read = beside_the_network(move || read(&exchange, &assets, run, level)).await.and_then(|read| read);
-        if let Err(BlockFault::Roots { fault, .. }) = &read
-            && fault.is_unverifiable()
-        {
-            self.habits.forget_roots();
-        }
         Ok(ReadBlocks { blocks: read?, bytes })
     }
 
@@ -165,7 +248,9 @@ impl Node {
     pub(crate) fn faulted(&self, fault: BlockFault) -> ChainError {
         match fault {
             BlockFault::Rpc(error) => self.failed(error),
-            BlockFault::Missing(_) | BlockFault::Interrupted => self.unavailable(&fault.to_string()),
+            BlockFault::Missing(_) | BlockFault::TooManyTransfers(_) | BlockFault::Interrupted => {
+                self.unavailable(&fault.to_string())
+            }
             BlockFault::Contradiction { .. }
             | BlockFault::Roots { .. }
             | BlockFault::Logs(_)
@@ -175,8 +260,16 @@ impl Node {
 }
 
 /// The question for one block, verified as far as the node allows.
-pub(crate) fn block_of(node: &Node, assets: AssetIndex, number: BlockNumber) -> Asking<'_, Option<BlockTransfers>> {
-    Box::pin(async move { node.verified_block(&assets, number, node.level().await?).await })
+pub(crate) fn block_of(
+    node: &Node,
+    assets: AssetIndex,
+    number: BlockNumber,
+) -> Asking<'_, Shown<Option<BlockTransfers>>> {
+    Box::pin(async move {
+        let level = node.level_for_content().await?;
+        let content = node.verified_block(&assets, number, level).await?;
+        Ok(Shown { content, proven: level == Verification::Roots })
+    })
 }
 
 /// The heights of neighbouring blocks.
@@ -244,7 +337,11 @@ pub(crate) fn prove_block(
     let (block, unproven) = block.split();
     let (receipts, kinds): (Vec<Receipt>, Vec<u64>) = receipts.into_iter().map(WholeReceipt::split).unzip();
     let found = agree_block(number, &block, &receipts, assets)?;
-    roots::prove(&unproven, &block, &receipts, &kinds).map_err(|fault| BlockFault::Roots { number, fault })?;
+    roots::prove(&unproven, &block, &receipts, &kinds).map_err(|fault| BlockFault::Roots {
+        number,
+        hash: found.block.hash,
+        fault,
+    })?;
     Ok(found)
 }
 
@@ -260,8 +357,9 @@ pub(crate) fn agree_block(
     Ok(BlockTransfers { block: place, transfers: decode::transfers(assets, block, receipts) })
 }
 
-/// The level that blocks with receipts reach; `None` when the node offers no receipts of blocks.
-fn probe(exchange: &Exchange, run: Run, roots_known: bool) -> Result<Option<Verification>, BlockFault> {
+/// The level that blocks with receipts reach; `None` when the node offers no receipts of blocks. `provable` is whether they
+/// may be of that level, `demanded` whether they must be.
+fn probe(exchange: &Exchange, run: Run, provable: bool, demanded: bool) -> Result<Option<Verification>, BlockFault> {
     let assets = AssetIndex::default();
     let (mut proved, mut unproved) = (false, None);
     for (number, block, receipts) in pairs(exchange, run)? {
@@ -272,6 +370,9 @@ fn probe(exchange: &Exchange, run: Run, roots_known: bool) -> Result<Option<Veri
         match read_block(number, Ok(block), Ok(receipts), &assets, Verification::Roots) {
             Ok(Some(_)) => proved = true,
             Ok(None) => return Err(BlockFault::Missing(number)),
+            Err(fault @ (BlockFault::Roots { .. } | BlockFault::Rpc(RpcError::Malformed { .. }))) if demanded => {
+                return Err(fault);
+            }
             // A header of another shape may still stand above a block that fits together.
             Err(fault @ (BlockFault::Roots { .. } | BlockFault::Rpc(RpcError::Malformed { .. }))) => {
                 let plain = read_block(number, Ok(block), Ok(receipts), &assets, Verification::Receipts)?;
@@ -282,12 +383,12 @@ fn probe(exchange: &Exchange, run: Run, roots_known: bool) -> Result<Option<Veri
         }
     }
     match unproved {
-        None if roots_known => Ok(Some(Verification::Roots)),
+        None if provable => Ok(Some(Verification::Roots)),
         None => Ok(Some(Verification::Receipts)),
         // Roots that are computed otherwise on this chain never fit. Those that fit sometimes are Ethereum's, and a block
         // that they do not fit is not what its hash says.
-        Some(BlockFault::Roots { number, fault }) if proved && !fault.is_unverifiable() => {
-            Err(BlockFault::Roots { number, fault })
+        Some(BlockFault::Roots { number, hash, fault }) if proved && !fault.is_unverifiable() => {
+            Err(BlockFault::Roots { number, hash, fault })
         }
         Some(_) => Ok(Some(Verification::Receipts)),
     }
@@ -304,7 +405,7 @@ mod tests {
         let unknown = RootFault::UnknownTransaction { position: 0, unknown: Unknown::Type(0x7e) };
         let transient = [
             BlockFault::Contradiction { number, contradiction: Contradiction::NoReceipts },
-            BlockFault::Roots { number, fault: unknown },
+            BlockFault::Roots { number, hash: BlockHash::new([0; 32]), fault: unknown },
             BlockFault::Logs(LogFault::Missing { number }),
             BlockFault::Missing(number),
             BlockFault::NotLinked(number),

@@ -12,6 +12,14 @@ use xthonpay_domain::block::BlockNumber;
 use xthonpay_domain::hash::BlockHash;
 use xthonpay_domain::text::ChainName;
 
+/// The least depth that may stand for finality: two turns of one validator of BNB Smart Chain. Branches of a few blocks are
+/// everyday, and a shallower depth would beat the nodes' own tag on every block.
+pub const FALLBACK_DEPTH_MIN: u64 = 32;
+
+/// How long the nodes' tag must have stood still before a depth takes its place: a pause between two final blocks is no
+/// standstill, and a chain that has lost its finality for half a minute will not get it back at once.
+pub const FALLBACK_AFTER: Duration = Duration::from_secs(30);
+
 /// One EVM chain of a deployment.
 #[derive(Clone)]
 pub struct EvmChainConfig {
@@ -28,8 +36,10 @@ pub struct EvmChainConfig {
     /// How many nodes must agree on a block before it counts as final: from 1 to their number.
     pub quorum: usize,
     /// How many blocks below the head a block is final when the nodes' tag stands still; `None` for never. Only with
-    /// [`Finality::Tag`].
+    /// [`Finality::Tag`], and at least [`FALLBACK_DEPTH_MIN`].
     pub fallback_depth: Option<u64>,
+    /// How long the tag must have stood still before that depth counts; [`FALLBACK_AFTER`] outside of tests.
+    pub fallback_after: Duration,
     /// How long runs of blocks are read.
     pub catch_up: CatchUp,
     /// A block that every node must have.
@@ -55,8 +65,9 @@ pub enum CatchUp {
     /// Whole blocks, verified like new ones. Costs two questions and some 300 KB for a full block.
     #[default]
     Blocks,
-    /// The logs of the configured tokens alone, as one node filters them; where the quorum is two or more, a second node must
-    /// answer the same. Costs a hundredth. Not for a chain with a native asset, whose movements leave no logs.
+    /// The logs of the configured tokens alone, as a quorum of at least two nodes shows them without a difference: a single
+    /// node can leave out logs without a trace. Costs a hundredth. Not for a chain with a native asset, whose movements
+    /// leave no logs.
     Logs,
 }
 
@@ -86,6 +97,19 @@ pub enum EvmChainError {
         /// Which entry, from 1.
         position: usize,
     },
+    /// One node under two numbers, whose word would count twice.
+    #[error(
+        "chains.{chain}.nodes: entries {first} and {second} are the same address, which would count as two nodes: \
+         remove one of them"
+    )]
+    SameNode {
+        /// The chain.
+        chain: ChainName,
+        /// The entry named first, from 1.
+        first: usize,
+        /// The other.
+        second: usize,
+    },
     /// More agreement than there are nodes, or none.
     #[error("chains.{chain}.quorum is {quorum}: write a number from 1 to {nodes}, the number of nodes")]
     Quorum {
@@ -96,8 +120,11 @@ pub enum EvmChainError {
         /// How many nodes there are.
         nodes: usize,
     },
-    /// A depth for when the tag stands still, without a tag, or one that would beat it always.
-    #[error("chains.{chain}.fallback_depth: write at least 1, and only where finality is \"finalized\"")]
+    /// A depth for when the tag stands still, without a tag, or one that branches of the chain reach.
+    #[error(
+        "chains.{chain}.fallback_depth: write at least {FALLBACK_DEPTH_MIN}, since a block that is less deep may still be \
+         replaced, and only where finality is \"finalized\""
+    )]
     FallbackDepth {
         /// The chain.
         chain: ChainName,
@@ -136,6 +163,15 @@ pub enum EvmChainError {
         /// The chain.
         chain: ChainName,
     },
+    /// A node that leaves out logs is found out by another one alone.
+    #[error(
+        "chains.{chain}.catch_up = \"logs\" takes quorum = 2 or more: a single node can leave out payments unnoticed; name \
+         a second node, or write \"blocks\""
+    )]
+    CatchUpByLogsOfOne {
+        /// The chain.
+        chain: ChainName,
+    },
     /// An asset of another chain.
     #[error("asset {asset} does not belong to chain {chain}")]
     ForeignAsset {
@@ -164,12 +200,14 @@ impl EvmChainError {
         match self {
             Self::NoNodes { .. }
             | Self::NotHttp { .. }
+            | Self::SameNode { .. }
             | Self::Quorum { .. }
             | Self::FallbackDepth { .. }
             | Self::TooManyWebsockets { .. }
             | Self::NotWebsocket { .. }
             | Self::NoTime { .. }
             | Self::CatchUpByLogs { .. }
+            | Self::CatchUpByLogsOfOne { .. }
             | Self::ForeignAsset { .. }
             | Self::SameAsset { .. }
             | Self::HttpClient(_) => false,
@@ -186,12 +224,18 @@ impl EvmChainConfig {
         if let Some(index) = self.nodes.iter().position(|url| !matches!(url.scheme(), "http" | "https")) {
             return Err(EvmChainError::NotHttp { chain: chain(), position: index.saturating_add(1) });
         }
+        if let Some((first, second)) = Self::same_nodes(&self.nodes) {
+            return Err(EvmChainError::SameNode { chain: chain(), first, second });
+        }
         let nodes = self.nodes.len();
         if !(1..=nodes).contains(&self.quorum) {
             return Err(EvmChainError::Quorum { chain: chain(), quorum: self.quorum, nodes });
         }
-        if self.fallback_depth == Some(0) || (self.fallback_depth.is_some() && self.finality != Finality::Tag) {
+        if self.fallback_depth.is_some_and(|depth| depth < FALLBACK_DEPTH_MIN || self.finality != Finality::Tag) {
             return Err(EvmChainError::FallbackDepth { chain: chain() });
+        }
+        if self.catch_up == CatchUp::Logs && self.quorum < 2 {
+            return Err(EvmChainError::CatchUpByLogsOfOne { chain: chain() });
         }
         if self.websockets.len() > nodes {
             return Err(EvmChainError::TooManyWebsockets { chain: chain(), websockets: self.websockets.len(), nodes });
@@ -232,9 +276,39 @@ impl EvmChainConfig {
         nodes.clamp(1, 2)
     }
 
+    /// The first two entries, from 1, that lead to the same node: equal in scheme, host, port, path and query. Who asks does
+    /// not change who answers, so that user and password make no difference.
+    #[must_use]
+    pub fn same_nodes(nodes: &[Url]) -> Option<(usize, usize)> {
+        let address = |url: &Url| {
+            (url.scheme().to_owned(), authority(url), url.path().to_owned(), url.query().map(ToOwned::to_owned))
+        };
+        first_pair(nodes, |one, other| address(one) == address(other))
+    }
+
+    /// The first two entries of `nodes`, from 1, that share host and port although several nodes must agree: whoever runs
+    /// that server speaks for both.
+    #[must_use]
+    pub fn shared_server(&self) -> Option<(usize, usize)> {
+        first_pair(&self.nodes, |one, other| authority(one) == authority(other)).filter(|_| self.quorum > 1)
+    }
+
     pub(crate) fn tokens(&self) -> impl Iterator<Item = &Asset> {
         self.assets.iter().filter(|asset| matches!(asset.kind, AssetKind::Token { .. }))
     }
+}
+
+/// Host and port, the port of the scheme where none is written.
+fn authority(url: &Url) -> (Option<String>, Option<u16>) {
+    (url.host_str().map(ToOwned::to_owned), url.port_or_known_default())
+}
+
+/// The places, from 1, of the first two nodes that are alike.
+fn first_pair(nodes: &[Url], alike: impl Fn(&Url, &Url) -> bool) -> Option<(usize, usize)> {
+    nodes.iter().zip(1..).find_map(|(second, place)| {
+        let first = nodes.iter().zip(1..place).find(|(first, _)| alike(first, second));
+        first.map(|(_, first)| (first, place))
+    })
 }
 
 /// Shows hosts instead of addresses: user, password, path and query of a node's URL may be credentials.
@@ -251,6 +325,7 @@ impl fmt::Debug for EvmChainConfig {
             .field("quorum", &self.quorum)
             .field("catch_up", &self.catch_up)
             .field("fallback_depth", &self.fallback_depth)
+            .field("fallback_after", &self.fallback_after)
             .field("checkpoint", &self.checkpoint)
             .field("websockets", &hosts(&self.websockets))
             .field("request_timeout", &self.request_timeout)

@@ -3,6 +3,9 @@
 //! Relies on `agreement`: block and receipts fit together. Pure, and cannot fail: what is not exactly a transfer of a
 //! configured asset is passed over. Contracts are told apart by their address alone; names and symbols are never read.
 //!
+//! A sender is told only where the logs tell it, which the header's roots prove. Who sent a transaction is what its signature
+//! says, and the node's word for it is not passed on: somebody may pay back to that address.
+//!
 //! Not seen here: coins that a contract passes on inside a transaction, which leave neither a log nor a top-level value.
 
 use std::collections::HashMap;
@@ -88,7 +91,7 @@ pub(crate) fn numbered<'a>(tx: TxHash, movements: impl Iterator<Item = Movement<
             *count = count.saturating_add(1);
             let origin = Origin::Transaction { tx, nth };
             let identity = TransferIdentity { asset: movement.asset.clone(), to: movement.to, origin };
-            Transfer { identity, from: Some(movement.from), amount: movement.amount }
+            Transfer { identity, from: movement.from, amount: movement.amount }
         })
         .collect()
 }
@@ -96,7 +99,8 @@ pub(crate) fn numbered<'a>(tx: TxHash, movements: impl Iterator<Item = Movement<
 /// A movement of an asset, not yet told apart from others of its transaction.
 pub(crate) struct Movement<'a> {
     asset: &'a AssetId,
-    from: Address,
+    /// `None` where nothing proves it.
+    from: Option<Address>,
     to: Address,
     amount: Amount,
 }
@@ -106,7 +110,7 @@ pub(crate) fn native_movement<'a>(assets: &'a AssetIndex, tx: &Transaction) -> O
     let asset = assets.assets.native.as_ref()?;
     let Fixed(to) = tx.to?;
     let amount = Amount::from_be_bytes(tx.value.0);
-    let movement = Movement { asset, from: Address::new(tx.from.0), to: Address::new(to), amount };
+    let movement = Movement { asset, from: None, to: Address::new(to), amount };
     (!amount.is_zero()).then_some(movement)
 }
 
@@ -121,7 +125,7 @@ pub(crate) fn token_movement<'a>(
     let asset = assets.assets.tokens.get(&contract.0)?;
     let [TRANSFER_TOPIC, from, to] = topics else { return None };
     let amount = Amount::from_be_bytes(data.0.as_slice().try_into().ok()?);
-    let movement = Movement { asset, from: address_in(from)?, to: address_in(to)?, amount };
+    let movement = Movement { asset, from: Some(address_in(from)?), to: address_in(to)?, amount };
     (!amount.is_zero()).then_some(movement)
 }
 
@@ -190,7 +194,6 @@ mod tests {
             block_hash: None,
             block_number: None,
             transaction_index: None,
-            from: Fixed(PAYER),
             to: to.map(Fixed),
             value: Word(word(units)),
         }
@@ -212,7 +215,8 @@ mod tests {
     fn found(tx: &Transaction, receipt: &Receipt) -> Vec<(String, [u8; 20], u32, String)> {
         let transfers = transfers_of(&index(), tx, receipt);
         let row = |transfer: Transfer| {
-            assert_eq!(transfer.from, Some(Address::new(PAYER)));
+            let proved = (transfer.identity.asset.symbol.as_str() != "BNB").then_some(Address::new(PAYER));
+            assert_eq!(transfer.from, proved, "the sender of coins is the node's word alone");
             let TransferIdentity { asset, to, origin } = transfer.identity;
             let Origin::Transaction { nth, .. } = origin else { unreachable!("a transfer without a transaction") };
             (asset.symbol.to_string(), *to.as_bytes(), nth, transfer.amount.to_string())

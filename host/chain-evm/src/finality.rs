@@ -2,21 +2,25 @@
 //!
 //! A node's word alone makes nothing final: as many nodes as the operator's quorum asks for must name the same block, and more
 //! of them than name another. A node that is outvoted about a block that it calls final is lying or forked, and is not asked
-//! again before it passes its self-check. When the nodes' own finality stands still, a depth below the head takes its place,
-//! if the operator gave one.
+//! again before it passes its self-check. When the nodes' own finality has stood still for a while, a depth below the head takes
+//! its place, if the operator gave one.
 
+mod standstill;
 mod vote;
 
+use core::time::Duration;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use tokio::time::Instant;
 use xthonpay_domain::block::{BlockNumber, BlockRef};
 use xthonpay_payments::port::chain::ChainError;
 
 use crate::config::Finality;
 use crate::node::health::Weight;
-use crate::node::{Tip, TipWanted};
+use crate::node::{Node, Tip, TipWanted};
 use crate::pool::{Answered, Pool};
+use standstill::Standstill;
 use vote::{Claim, Tally, Vote, agreed_height, tally};
 
 /// What the operator says about final blocks.
@@ -27,6 +31,8 @@ pub(crate) struct FinalityRule {
     pub(crate) quorum: usize,
     /// Below the head, for when the nodes' tag stands still.
     pub(crate) fallback_depth: Option<u64>,
+    /// How long the tag must have stood still before that.
+    pub(crate) fallback_after: Duration,
 }
 
 /// The final blocks of one chain.
@@ -34,6 +40,7 @@ pub(crate) struct FinalBlocks {
     pool: Arc<Pool>,
     rule: FinalityRule,
     by_depth: AtomicBool,
+    tag: Mutex<Standstill>,
     /// What the last vote could not decide.
     undecided: Mutex<Option<String>>,
     /// The highest block that was agreed on.
@@ -42,7 +49,14 @@ pub(crate) struct FinalBlocks {
 
 impl FinalBlocks {
     pub(crate) fn new(pool: Arc<Pool>, rule: FinalityRule) -> Self {
-        Self { pool, rule, by_depth: AtomicBool::new(false), undecided: Mutex::default(), agreed: Mutex::default() }
+        Self {
+            pool,
+            rule,
+            by_depth: AtomicBool::new(false),
+            tag: Mutex::default(),
+            undecided: Mutex::default(),
+            agreed: Mutex::default(),
+        }
     }
 
     pub(crate) fn quorum(&self) -> usize {
@@ -88,7 +102,8 @@ impl FinalBlocks {
         let depth = agreed_height(&deep, self.rule.quorum);
         // What the nodes disagree about by their own word is not settled by a depth.
         let decided = self.decide(&claims, tag, &failures).await;
-        let deeper = depth.filter(|depth| tag.is_none_or(|tag| tag < *depth));
+        let still = self.tag.lock().unwrap_or_else(PoisonError::into_inner).lasts(tag, Instant::now());
+        let deeper = depth.filter(|depth| still >= self.rule.fallback_after && tag.is_none_or(|tag| tag < *depth));
         let stands_still = deeper.is_some() && !matches!(decided, Err(ChainError::Inconsistent { .. }));
         if self.by_depth.swap(stands_still, Ordering::Relaxed) != stands_still {
             tracing::warn!(chain = %self.pool.chain(), stands_still, "the nodes' own finality stands still, or moves again");
@@ -96,12 +111,23 @@ impl FinalBlocks {
         if stands_still { self.decide(&deep, deeper, &failures).await } else { decided }
     }
 
-    /// The block at a height that is final already; `None` when too few nodes have it.
+    /// How far a node's own word about what is final reaches at the moment.
+    fn reach(&self) -> Reach {
+        match self.rule.finality {
+            Finality::Depth(depth) => Reach { tag: false, depth: Some(depth) },
+            Finality::Tag => Reach { tag: true, depth: self.rule.fallback_depth.filter(|_| self.by_depth()) },
+        }
+    }
+
+    /// The block at a height, by the word of nodes that call the height final; `None` when too few of them have it.
     pub(crate) async fn at(&self, number: BlockNumber) -> Result<Option<BlockRef>, ChainError> {
         let quorum = self.rule.quorum;
+        let (wanted, reach) = (self.wanted(), self.reach());
         let answers = self
             .pool
-            .ask_each(Weight::Light, self.pool.places(), quorum, move |node| Box::pin(node.chain_and_block(number)))
+            .ask_each(Weight::Light, self.pool.places(), quorum, move |node| {
+                Box::pin(final_at(node, number, wanted, reach))
+            })
             .await;
         if answers.is_empty() {
             return Err(self.pool.nobody());
@@ -239,6 +265,42 @@ impl FinalBlocks {
             },
         }
     }
+}
+
+/// By which rules a height is final for a node.
+#[derive(Clone, Copy)]
+struct Reach {
+    /// By the node's own tag.
+    tag: bool,
+    /// By so many blocks above it.
+    depth: Option<u64>,
+}
+
+impl Reach {
+    /// Whether the node has called the height final, as far as it was asked.
+    fn holds(self, node: &Node, number: BlockNumber) -> bool {
+        let by_tag = || node.conduct.finalized().is_some_and(|finalized| finalized >= number);
+        let deep = |(depth, head): (u64, BlockNumber)| head.0.saturating_sub(depth) >= number.0;
+        (self.tag && by_tag()) || self.depth.zip(node.conduct.head()).is_some_and(deep)
+    }
+}
+
+/// The chain that a node serves, and its block at a height that it calls final. A node that does not has no vote: its block
+/// may still be replaced, and nothing would be held against it for a lie.
+async fn final_at(
+    node: &Node,
+    number: BlockNumber,
+    wanted: TipWanted,
+    reach: Reach,
+) -> Result<(u64, Option<BlockRef>), ChainError> {
+    if !reach.holds(node, number) {
+        // What it said last may be old.
+        let tip = node.tip(wanted).await?;
+        if !reach.holds(node, number) {
+            return Ok((tip.chain_id, None));
+        }
+    }
+    node.chain_and_block(number).await
 }
 
 /// What nodes call final, by one of the rules.

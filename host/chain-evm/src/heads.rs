@@ -1,11 +1,13 @@
 //! New blocks as nodes announce them over WebSocket: a wake-up, and nothing else.
 //!
-//! What an announcement says is not read: it may come late, twice, from another branch, or never, and everything about the
-//! block is asked over HTTP anyway. The connection is an upgrade of the HTTP client's own, so that there is one TLS stack with
+//! What an announcement says is not believed: it may come late, from another branch, or never, and everything about the block
+//! is asked over HTTP anyway. The block's hash alone is read, so that the same block wakes once; two nodes may both announce
+//! it, since the second word may be the one that makes a quorum. The connection is an upgrade of the HTTP client's own, so that there is one TLS stack with
 //! one set of trusted roots, and no proxy or redirect here either.
 
 use core::sync::atomic::{AtomicUsize, Ordering};
 use core::time::Duration;
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use futures::{SinkExt as _, StreamExt as _};
@@ -24,6 +26,7 @@ use xthonpay_domain::text::ChainName;
 use xthonpay_payments::port::random::{self, Random};
 
 use crate::pool::Pool;
+use crate::wire::Fixed;
 
 /// The largest message: the header of a block is some 3 KB.
 const MESSAGE_BYTES_MAX: usize = 256 * 1024;
@@ -37,8 +40,11 @@ const SILENCE_MAX: Duration = Duration::from_secs(60);
 const PAUSE_MIN: Duration = Duration::from_millis(500);
 /// ...and bounded, so that a node that comes back is heard again soon.
 const PAUSE_MAX: Duration = Duration::from_secs(30);
-/// Announcements that follow one another faster wake nobody: a node that floods must not become a flood of questions.
-const WAKE_EVERY: Duration = Duration::from_millis(20);
+/// Messages are read no faster than this: a node that floods must not become a flood of questions. Three for each block of the
+/// fastest common chain.
+const READ_EVERY: Duration = Duration::from_millis(150);
+/// Announced blocks that are remembered, so that each wakes once: more than branches replace one another within a minute.
+const ANNOUNCED_MAX: usize = 64;
 
 /// A connection that ended. Texts never hold the node's URL.
 #[derive(Debug, Error)]
@@ -187,15 +193,15 @@ impl Listener {
         tracing::info!(chain = %self.chain, node, "new blocks are announced");
         // What happened before is not known.
         self.bell.ring();
-        let mut woken_at = Instant::now();
+        let (mut read_at, mut announced) = (Instant::now(), Announced::default());
         loop {
             let message = timeout(SILENCE_MAX, next_text(&mut socket)).await.map_err(|_| HeadsError::Silent)??;
-            if is_announcement(&message) {
-                *heard = true;
-                // The flood's last announcement still wakes: it may be the only one of its block.
-                let since = woken_at.elapsed();
-                sleep(WAKE_EVERY.saturating_sub(since)).await;
-                woken_at = Instant::now();
+            // What comes faster waits in the socket, and is the node's own burden.
+            sleep(READ_EVERY.saturating_sub(read_at.elapsed())).await;
+            read_at = Instant::now();
+            let Some(block) = announcement(&message) else { continue };
+            *heard = true;
+            if announced.is_new(block) {
                 self.bell.ring();
             }
         }
@@ -244,6 +250,38 @@ struct Envelope<'a> {
     #[serde(borrow)]
     method: Option<std::borrow::Cow<'a, str>>,
     result: Option<IgnoredAny>,
+    params: Option<Params>,
+}
+
+#[derive(Deserialize)]
+struct Params {
+    result: Head,
+}
+
+/// What an announced header is told apart by.
+#[derive(Deserialize)]
+struct Head {
+    hash: Fixed<32>,
+}
+
+/// The blocks that one connection announced last.
+#[derive(Default)]
+struct Announced {
+    last: VecDeque<Fixed<32>>,
+}
+
+impl Announced {
+    /// Whether the block was not announced before; remembers it.
+    fn is_new(&mut self, block: Fixed<32>) -> bool {
+        if self.last.contains(&block) {
+            return false;
+        }
+        if self.last.len() >= ANNOUNCED_MAX {
+            self.last.pop_front();
+        }
+        self.last.push_back(block);
+        true
+    }
 }
 
 const SUBSCRIPTION_ID: u64 = 1;
@@ -272,9 +310,11 @@ async fn next_text(socket: &mut WebSocketStream<Upgraded>) -> Result<String, Hea
     }
 }
 
-fn is_announcement(message: &str) -> bool {
-    let envelope = serde_json::from_str::<Envelope<'_>>(message).ok();
-    envelope.and_then(|envelope| envelope.method).is_some_and(|method| method == "eth_subscription")
+/// The block that a message announces; `None` for any other message.
+fn announcement(message: &str) -> Option<Fixed<32>> {
+    let envelope = serde_json::from_str::<Envelope<'_>>(message).ok()?;
+    let params = envelope.params.filter(|_| envelope.method.is_some_and(|method| method == "eth_subscription"))?;
+    Some(params.result.hash)
 }
 
 fn upgrade_headers(key: &str) -> Option<reqwest::header::HeaderMap> {
@@ -318,18 +358,34 @@ mod tests {
     }
 
     #[test]
-    fn only_subscriptions_count_as_announcements() {
-        let table = [
-            (r#"{"jsonrpc":"2.0","method":"eth_subscription","params":{"subscription":"0x1","result":{}}}"#, true),
-            (r#"{"jsonrpc":"2.0","id":1,"result":"0x1"}"#, false),
-            (r#"{"method":"eth_other"}"#, false),
-            ("[]", false),
-            ("not JSON", false),
+    fn only_subscriptions_to_blocks_count_as_announcements() {
+        let hash = format!("0x{}", "ab".repeat(32));
+        let head = |method: &str, member: &str| {
+            format!(r#"{{"method":"{method}","params":{{"subscription":"0x1","result":{{"{member}":"{hash}"}}}}}}"#)
+        };
+        assert_eq!(announcement(&head("eth_subscription", "hash")), Some(Fixed([0xab; 32])));
+        let others = [
+            head("eth_other", "hash"),
+            head("eth_subscription", "parentHash"),
+            r#"{"method":"eth_subscription","params":{"result":{"hash":"0x12"}}}"#.to_owned(),
+            r#"{"jsonrpc":"2.0","id":1,"result":"0x1"}"#.to_owned(),
+            "[]".to_owned(),
+            "not JSON".to_owned(),
         ];
-        for (message, expected) in table {
-            assert_eq!(is_announcement(message), expected, "{message}");
+        for message in others {
+            assert_eq!(announcement(&message), None, "{message}");
         }
         assert!([HeadsError::Refused, HeadsError::Closed, HeadsError::Silent].iter().all(HeadsError::is_transient));
+    }
+
+    #[test]
+    fn a_block_is_new_once_and_only_the_last_ones_are_remembered() {
+        let mut announced = Announced::default();
+        let block = |number: u8| Fixed([number; 32]);
+        assert!(announced.is_new(block(0)) && !announced.is_new(block(0)));
+        assert!((1..=u8::try_from(ANNOUNCED_MAX).expect("small")).all(|number| announced.is_new(block(number))));
+        assert_eq!(announced.last.len(), ANNOUNCED_MAX);
+        assert!(!announced.is_new(block(1)) && announced.is_new(block(0)), "the oldest is forgotten");
     }
 
     #[test]

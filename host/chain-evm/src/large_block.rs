@@ -22,6 +22,11 @@ use crate::wire::{Block, Fixed, Receipt};
 /// Receipts in the first request.
 const RECEIPTS_PER_REQUEST: usize = 64;
 
+/// How many times longer than usual one request about such a block may take: the node reads as much as for a hundred others.
+const LARGE_BLOCK_PATIENCE: u32 = 3;
+
+const STATUS_TOO_LARGE: u16 = 413;
+
 /// The most that all answers about one block may hold together. A block of BNB Smart Chain that is full of the cheapest logs
 /// makes about 90 MB; a hostile node could send more for as long as it is asked.
 const LARGE_BLOCK_BYTES_MAX: usize = 256 * 1024 * 1024;
@@ -37,6 +42,20 @@ struct ListedTransaction {
     hash: Fixed<32>,
 }
 
+/// Whether a question may have been too much for one answer. Nodes have no common word for it: some cut off the connection
+/// or run out of time, some answer the rest of a batch with an error of their own. A smaller question will tell.
+pub(crate) fn is_too_much(error: &RpcError) -> bool {
+    match error {
+        RpcError::BodyTooLarge | RpcError::TimedOut(_) | RpcError::Refused { .. } => true,
+        RpcError::Status(status) => *status == STATUS_TOO_LARGE,
+        RpcError::Broken(_)
+        | RpcError::NotJsonRpc(_)
+        | RpcError::WrongIds(_)
+        | RpcError::Unsupported { .. }
+        | RpcError::Malformed { .. } => false,
+    }
+}
+
 impl Node {
     /// A block with its transfers, like [`Node::read_blocks`], in many small requests.
     pub(crate) async fn read_large_block(
@@ -45,8 +64,9 @@ impl Node {
         number: BlockNumber,
         level: Verification,
     ) -> Result<ReadBlocks, BlockFault> {
-        tracing::warn!(node = self.label(), %number, "a block does not fit into one answer and is read in parts");
-        let exchange = self.rpc.ask(&[Call::new("eth_getBlockByNumber", json!([quantity(number), true]))]).await?;
+        tracing::warn!(node = self.label(), %number, "a block does not come in one answer and is read in parts");
+        let of_block = Call::new("eth_getBlockByNumber", json!([quantity(number), true]));
+        let exchange = self.rpc.ask_patiently(&[of_block], LARGE_BLOCK_PATIENCE).await?;
         let [block] = exchange.exactly()?;
         let Some(Listed { transactions }) = block?.read::<Option<Listed>>()? else {
             return Ok(ReadBlocks { blocks: vec![None], bytes: exchange.bytes() });
@@ -87,23 +107,30 @@ impl Node {
         while !rest.is_empty() {
             let (part, behind) = rest.split_at(size.min(rest.len()));
             let calls: Vec<Call> = part.iter().map(call).collect();
-            let exchange = match self.rpc.ask(&calls).await {
-                Err(RpcError::BodyTooLarge) if part.len() > 1 => {
+            let (found, size_of_answer) = match self.some_receipts(&calls).await {
+                Err(error) if part.len() > 1 && is_too_much(&error) => {
                     size = part.len() / 2;
                     continue;
                 }
                 asked => asked?,
             };
-            *bytes = bytes.saturating_add(exchange.bytes());
+            *bytes = bytes.saturating_add(size_of_answer);
             if *bytes > LARGE_BLOCK_BYTES_MAX {
                 return Err(RpcError::BodyTooLarge.into());
             }
-            for answer in exchange.answers()? {
+            for receipt in found {
                 let missing = BlockFault::Contradiction { number, contradiction: Contradiction::NoReceipts };
-                receipts.push(answer?.read::<Option<R>>()?.ok_or(missing)?);
+                receipts.push(receipt.ok_or(missing)?);
             }
             rest = behind;
         }
         Ok(receipts)
+    }
+
+    /// What one request brings, all of it or nothing, and how large it is.
+    async fn some_receipts<R: DeserializeOwned>(&self, calls: &[Call]) -> Result<(Vec<Option<R>>, usize), RpcError> {
+        let exchange = self.rpc.ask_patiently(calls, LARGE_BLOCK_PATIENCE).await?;
+        let receipts = exchange.answers()?.into_iter().map(|answer| answer?.read::<Option<R>>());
+        Ok((receipts.collect::<Result<_, _>>()?, exchange.bytes()))
     }
 }

@@ -4,8 +4,10 @@
 //! place that talks to nodes, and it trusts none of them: an answer counts only when it is well-formed to the letter and
 //! agrees with itself; everything else is an error, never an empty block.
 //!
-//! What is credited rests on no single node: blocks are final only by the word of as many nodes as the operator's quorum asks
-//! for. Everything else comes from one node at a time, the one that does best.
+//! What is credited rests on no single node where the operator's quorum is two or more. Blocks are final only by the word of
+//! that many nodes. What is in a block comes from one node if its roots prove that the block's hash covers it; where no node's
+//! blocks can be proved, that many nodes must show the same. A node that proves less than another gives votes alone. With a
+//! quorum of one, each of these is one node's word.
 //!
 //! It keeps no state about the chain: cursors, reorganisations and the crediting of deposits belong to the scanner. It does
 //! not know which addresses are ours either; it reports every transfer of a configured asset.
@@ -24,6 +26,7 @@
 //! | `agreement` | whether a block and its receipts fit together |
 //! | `decode` | which transfers a block holds |
 //! | `blocks` | one node's blocks, verified as far as the node allows |
+//! | `proofs` | whether one node's word about what is in a block is enough |
 //! | `roots` | whether a block is the one that its hash names |
 //! | `logs` | blocks of a node without receipts, from their logs |
 //! | `ranges` | long runs of blocks, for catching up |
@@ -44,6 +47,7 @@ mod logs;
 mod node;
 mod pace;
 mod pool;
+mod proofs;
 mod ranges;
 mod roots;
 mod rpc;
@@ -53,6 +57,6 @@ mod token_balances;
 mod transaction;
 mod wire;
 
-pub use config::{CatchUp, Checkpoint, EvmChainConfig, EvmChainError, Finality};
+pub use config::{CatchUp, Checkpoint, EvmChainConfig, EvmChainError, FALLBACK_AFTER, FALLBACK_DEPTH_MIN, Finality};
 pub use rpc::BODY_BYTES_MAX;
 pub use source::EvmChain;

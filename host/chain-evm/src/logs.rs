@@ -12,6 +12,7 @@ use alloy_primitives::{Bloom, BloomInput};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use thiserror::Error;
+use xthonpay_domain::address::Address;
 use xthonpay_domain::block::{BlockNumber, BlockRef};
 use xthonpay_domain::hash::TxHash;
 use xthonpay_domain::transfer::{BlockTransfers, Transfer};
@@ -146,13 +147,21 @@ struct Candidate {
 impl Node {
     /// Whether the node offers the logs of a block: all that the level needs.
     pub(crate) async fn probe_logs(&self, number: BlockNumber) -> Result<Verification, ChainError> {
-        let assets = AssetIndex::default();
-        let read = self.read_logged_blocks(&assets, number.0..=number.0).await;
-        let read = read.map_err(|fault| self.faulted(fault))?;
-        match read.blocks.first() {
-            Some(Some(_)) => Ok(Verification::Logs),
-            _ => Err(self.faulted(BlockFault::Missing(number))),
-        }
+        let answer = self.ask_for_logs_of_nobody(number).await;
+        answer.map(|()| Verification::Logs).map_err(|fault| self.faulted(fault))
+    }
+
+    /// Asks as for any block, but for a contract that nobody has: the answer is small, whatever the block holds.
+    async fn ask_for_logs_of_nobody(&self, number: BlockNumber) -> Result<(), BlockFault> {
+        let nothing = AssetIndex::default();
+        let (candidates, _) = self.candidates(&nothing, number.0..=number.0).await?;
+        let candidate = candidates.into_iter().next().flatten().ok_or(BlockFault::Missing(number))?;
+        let mut filter = logs_of(&candidate.header.place, Some(&nothing));
+        filter["address"] = json!([Address::ZERO.to_lower_hex()]);
+        let exchange = self.rpc.ask(&[Call::new("eth_getLogs", json!([filter]))]).await?;
+        let [logs] = exchange.exactly()?;
+        are_of_block(&logs?.read::<Vec<FoundLog>>()?, &candidate.header.place)?;
+        Ok(())
     }
 
     /// The blocks of a run with their transfers, from their logs.

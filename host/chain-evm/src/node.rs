@@ -17,8 +17,10 @@ use xthonpay_payments::port::chain::ChainError;
 use xthonpay_payments::port::random::Random;
 
 use self::conduct::Conduct;
+use self::health::Weight;
 use crate::agreement::{self, Contradiction};
 use crate::pace::Habits;
+use crate::proofs::Proofs;
 use crate::rpc::{Call, RpcClient, RpcError};
 use crate::wire::{Data, Header, Quantity};
 
@@ -60,11 +62,16 @@ pub(crate) struct TipWanted {
 
 /// One JSON-RPC endpoint.
 pub(crate) struct Node {
+    /// Place in the config, from 1.
+    pub(crate) position: usize,
+    /// The chain that it should serve.
+    chain_id: u64,
     /// Position in the config and host; never user, password, path or query, which may be credentials.
     label: String,
     pub(crate) rpc: RpcClient,
     pub(crate) conduct: Conduct,
     pub(crate) habits: Habits,
+    pub(crate) proofs: Arc<Proofs>,
 }
 
 impl Node {
@@ -73,15 +80,20 @@ impl Node {
         url: Url,
         timeout: Duration,
         random: Arc<dyn Random>,
+        chain_id: u64,
+        proofs: Arc<Proofs>,
     ) -> Result<Self, reqwest::Error> {
         let host = url.host_str().unwrap_or_default();
         let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
         let label = format!("node {position} ({host}{port})");
         Ok(Self {
+            position,
+            chain_id,
             label,
             rpc: RpcClient::new(url, timeout)?,
             conduct: Conduct::new(random, timeout),
             habits: Habits::new(),
+            proofs,
         })
     }
 
@@ -142,8 +154,11 @@ impl Node {
                 self.unavailable(&format!("block {} is final above the head {}", finalized.number, head.number))
             );
         }
-        finalized.iter().for_each(|block| self.conduct.saw_finalized(block.number));
-        head.iter().for_each(|block| self.conduct.saw_head(block.number));
+        // Heights of another chain say nothing about this one.
+        if chain_id == self.chain_id {
+            finalized.iter().for_each(|block| self.conduct.saw_finalized(block.number));
+            head.iter().for_each(|block| self.conduct.saw_head(block.number));
+        }
         Ok(Tip { chain_id, finalized, head })
     }
 
@@ -162,7 +177,10 @@ impl Node {
 
     /// A block's place, without its transactions.
     pub(crate) async fn block(&self, number: BlockNumber) -> Result<Option<BlockRef>, ChainError> {
-        let Some(header) = self.header(&quantity(number)).await? else { return Ok(None) };
+        let Some(header) = self.header(&quantity(number)).await? else {
+            self.conduct.lacks(number, Weight::Light);
+            return Ok(None);
+        };
         let place = agreement::mined(&header, Some(number)).map_err(|contradiction| self.contradicts(contradiction))?;
         self.conduct.saw_block(&place);
         Ok(Some(place))
@@ -271,8 +289,9 @@ mod tests {
 
     #[test]
     fn labels_hold_no_credentials() {
+        let proofs = Arc::new(Proofs::new("bsc".parse().expect("a name"), 1));
         let url = "https://user:hunter2@node.example:8443/v2/api-key?token=secret".parse().expect("a URL");
-        let node = Node::new(1, url, Duration::from_secs(1), Arc::new(NoRandom)).expect("a client");
+        let node = Node::new(1, url, Duration::from_secs(1), Arc::new(NoRandom), 56, proofs).expect("a client");
         assert_eq!(node.label(), "node 1 (node.example:8443)");
     }
 }

@@ -4,8 +4,12 @@
 //! shrinks by half when it does not. Nothing here depends on what a node says, only on whether it answered.
 
 use core::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use core::time::Duration;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::time::Instant;
+use xthonpay_payments::port::chain::BALANCES_MAX;
 
 /// Requests on their way to one node at once, at the beginning, at least and at most. Fewer leave the wire idle at the round
 /// trip of a distant node; more are what public nodes refuse.
@@ -21,14 +25,25 @@ const ANSWER_BYTES_ENOUGH: usize = 4 * 1024 * 1024;
 /// Answers after which a size that was refused is tried again: blocks differ, and so do nodes behind one address.
 const REFUSALS_FORGOTTEN_AFTER: usize = 256;
 
+/// How long a refused size of questions for balances is remembered: asking address by address costs a hundred times as much,
+/// and a refusal may have had a reason that is gone.
+const BALANCES_FORGOTTEN_AFTER: Duration = Duration::from_secs(600);
+
+/// How many addresses one question for balances that carries its own code may hold.
+struct BalancesAtOnce {
+    /// 0 when the node refuses such questions.
+    size: usize,
+    /// When a question was last refused.
+    refused: Option<Instant>,
+}
+
 /// What is known about one node.
 pub(crate) struct Habits {
     /// Runs of whole blocks.
     pub(crate) blocks: Pace,
     /// Runs of logs alone.
     pub(crate) logs: Pace,
-    /// Addresses in one question for balances that carries its own code; 0 when the node refuses such questions.
-    balances: AtomicUsize,
+    balances: Mutex<BalancesAtOnce>,
     hashes_refused: AtomicBool,
     roots_unknown: AtomicBool,
 }
@@ -40,7 +55,7 @@ impl Habits {
             blocks: Pace::new(5, 50),
             // From what free nodes grant to what the host asks for at once.
             logs: Pace::new(100, xthonpay_payments::port::chain::RANGE_BLOCKS_MAX),
-            balances: AtomicUsize::new(xthonpay_payments::port::chain::BALANCES_MAX),
+            balances: Mutex::new(BalancesAtOnce { size: BALANCES_MAX, refused: None }),
             hashes_refused: AtomicBool::new(false),
             roots_unknown: AtomicBool::new(false),
         }
@@ -68,13 +83,29 @@ impl Habits {
 
     /// How many addresses one question for balances may hold; 0 when such questions are refused.
     pub(crate) fn balances_at_once(&self) -> usize {
-        self.balances.load(Ordering::Relaxed)
+        self.balances_at(Instant::now())
     }
 
-    /// Remembers that a question for balances was refused: halves its size, or gives such questions up.
+    /// Remembers for a while that a question for balances was refused: halves its size, or gives such questions up.
     pub(crate) fn refused_balances(&self, size: usize, least: usize) {
         let half = if size > least { size / 2 } else { 0 };
-        self.balances.fetch_min(half, Ordering::Relaxed);
+        let mut balances = self.balances();
+        balances.size = balances.size.min(half);
+        balances.refused = Some(Instant::now());
+    }
+
+    fn balances_at(&self, now: Instant) -> usize {
+        let mut balances = self.balances();
+        let since = |refused| now.saturating_duration_since(refused);
+        if balances.refused.is_some_and(|refused| since(refused) >= BALANCES_FORGOTTEN_AFTER) {
+            *balances = BalancesAtOnce { size: BALANCES_MAX, refused: None };
+        }
+        balances.size
+    }
+
+    fn balances(&self) -> MutexGuard<'_, BalancesAtOnce> {
+        // No code that holds the lock can leave it half-changed.
+        self.balances.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -207,6 +238,9 @@ mod tests {
             habits.refused_balances(habits.balances_at_once(), 1_250);
         }
         assert_eq!(sizes, [10_000, 5_000, 2_500, 1_250]);
+        let later = Instant::now() + BALANCES_FORGOTTEN_AFTER;
+        assert_eq!(habits.balances_at(Instant::now()), 0);
+        assert_eq!(habits.balances_at(later), BALANCES_MAX, "but not for ever");
         assert!(habits.are_roots_known());
         habits.forget_roots();
         assert!(!habits.are_roots_known());

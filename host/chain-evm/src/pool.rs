@@ -6,10 +6,12 @@
 //! decided here.
 
 pub(crate) mod choice;
+mod content;
 
 use core::future::Future;
 use core::pin::Pin;
 use core::time::Duration;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use futures::StreamExt as _;
@@ -21,6 +23,7 @@ use xthonpay_payments::port::chain::{ChainError, NodeReport};
 
 use crate::node::Node;
 use crate::node::health::Weight;
+use crate::proofs::Proofs;
 use choice::Standing;
 
 /// How long all nodes together are waited for, at most: much longer, and the answers tell of different moments.
@@ -30,6 +33,11 @@ const HEAVY_ROUND_MAX: Duration = Duration::from_secs(60);
 /// How long the others are waited for at least once enough nodes have answered: a far one still has its say, a hanging one does not
 /// hold up what is final.
 const GRACE: Duration = Duration::from_secs(1);
+
+/// How long any run of blocks may take before another node is asked too: a single block that is read in parts takes as long.
+const RUN_MAX: Duration = Duration::from_secs(30);
+/// And so much longer for each block: a node that needs more is ten times slower than others are over a long distance.
+const RUN_MAX_PER_BLOCK: Duration = Duration::from_millis(50);
 
 /// A question that is being answered by the node it borrows.
 pub(crate) type Asking<'n, T> = Pin<Box<dyn Future<Output = Result<T, ChainError>> + Send + 'n>>;
@@ -43,14 +51,21 @@ pub(crate) struct Pool {
     chain_id: u64,
     nodes: Vec<Node>,
     question_max: Duration,
+    proofs: Arc<Proofs>,
     /// The node that is asked first.
     primary: AtomicUsize,
 }
 
 impl Pool {
     /// `question_max` is how long one question to one node may take.
-    pub(crate) fn new(chain: ChainName, chain_id: u64, nodes: Vec<Node>, question_max: Duration) -> Self {
-        Self { chain, chain_id, nodes, question_max, primary: AtomicUsize::new(0) }
+    pub(crate) fn new(
+        chain: ChainName,
+        chain_id: u64,
+        nodes: Vec<Node>,
+        question_max: Duration,
+        proofs: Arc<Proofs>,
+    ) -> Self {
+        Self { chain, chain_id, nodes, question_max, proofs, primary: AtomicUsize::new(0) }
     }
 
     pub(crate) fn chain(&self) -> &ChainName {
@@ -73,6 +88,25 @@ impl Pool {
         weight: Weight,
         question: impl for<'n> Fn(&'n Node) -> Asking<'n, T> + Send + Sync,
     ) -> Result<T, ChainError> {
+        self.ask_within(None, weight, question).await
+    }
+
+    /// The same for a run of so many blocks. A node that takes longer than such a run may is not waited for alone.
+    pub(crate) async fn ask_for_run<T: Send>(
+        &self,
+        blocks: u64,
+        question: impl for<'n> Fn(&'n Node) -> Asking<'n, T> + Send + Sync,
+    ) -> Result<T, ChainError> {
+        self.ask_within(Some(run_max(blocks)), Weight::Heavy, question).await
+    }
+
+    /// The first usable answer. Another node is asked too when one has taken as long as `limit` says, or longer than usual.
+    async fn ask_within<T: Send>(
+        &self,
+        limit: Option<Duration>,
+        weight: Weight,
+        question: impl for<'n> Fn(&'n Node) -> Asking<'n, T> + Send + Sync,
+    ) -> Result<T, ChainError> {
         let started = Instant::now();
         let mut waiting = self.order().into_iter();
         let mut asked = FuturesUnordered::new();
@@ -85,7 +119,7 @@ impl Pool {
                 latest = Some(next);
                 asked.push(self.put(next, weight, &question));
             }
-            let patience = latest.and_then(|place| self.node(place)?.conduct.patience(weight));
+            let patience = limit.or_else(|| latest.and_then(|place| self.node(place)?.conduct.patience(weight)));
             let hedged = patience.filter(|_| waiting.len() > 0);
             tokio::select! {
                 biased;
@@ -101,6 +135,10 @@ impl Pool {
                 },
                 () = sleep(hedged.unwrap_or_default()), if hedged.is_some() => {
                     if let Some(next) = waiting.next() {
+                        if limit.is_some() && let Some(slow) = latest.and_then(|place| self.node(place)) {
+                            tracing::warn!(chain = %self.chain, node = slow.label(), "a node takes too long for a run of blocks");
+                            slow.conduct.is_slow(weight);
+                        }
                         latest = Some(next);
                         asked.push(self.put(next, weight, &question));
                     }
@@ -148,7 +186,7 @@ impl Pool {
             let Some(node) = self.node(place) else { continue };
             let error = node.unavailable(&format!("no answer within {} ms", started.elapsed().as_millis()));
             node.conduct.absent();
-            node.conduct.disappointed(&error);
+            node.conduct.disappointed_by(weight, &error);
             answers.push((place, Err(error)));
         }
         answers
@@ -188,20 +226,36 @@ impl Pool {
         node.conduct.ban(error);
     }
 
-    /// The newest block that more than one node tells of; with one or two nodes, the newest of any. A single node that
-    /// invents a head must not make all others look late.
+    /// How far the chain is as the nodes that are believed tell it together.
     pub(crate) fn best_head(&self) -> Option<BlockNumber> {
-        let mut heads: Vec<BlockNumber> = self.nodes.iter().filter_map(|node| node.conduct.head()).collect();
-        heads.sort_unstable();
-        let above = if heads.len() > 2 { 2 } else { 1 };
-        heads.get(heads.len().checked_sub(above)?).copied()
+        let believed = self.nodes.iter().filter(|node| node.conduct.banned().is_none());
+        choice::best_head(believed.filter_map(|node| node.conduct.head()).collect())
+    }
+
+    /// What the node asked first said does not fit what the nodes agree on: another one is asked first.
+    pub(crate) fn contradicted(&self) {
+        let primary = self.primary.load(Ordering::Relaxed);
+        let Some(node) = self.node(primary) else { return };
+        tracing::warn!(chain = %self.chain, node = node.label(), "a node contradicts what the nodes agree on");
+        node.conduct.contradicted();
+        if let Some(other) = choice::order(primary, &self.standings()).into_iter().find(|place| *place != primary) {
+            self.move_to(other);
+        }
     }
 
     /// All nodes as people want to know of them.
     pub(crate) fn report(&self) -> Vec<NodeReport> {
         let (primary, best) = (self.primary.load(Ordering::Relaxed), self.best_head());
         let nodes = self.nodes.iter().enumerate();
-        nodes.map(|(place, node)| node.conduct.report(node.label(), place == primary, best)).collect()
+        let report = |(place, node): (usize, &Node)| {
+            let report = node.conduct.report(node.label(), place == primary, best);
+            let problem = match (report.problem, node.shortfall()) {
+                (Some(problem), Some(shortfall)) => Some(format!("{problem}; {shortfall}")),
+                (problem, shortfall) => problem.or(shortfall),
+            };
+            NodeReport { problem, ..report }
+        };
+        nodes.map(report).collect()
     }
 
     /// Puts a question to one node and takes note of how it went.
@@ -222,7 +276,7 @@ impl Pool {
         };
         match &answer {
             Ok(_) => node.conduct.answered(weight, started.elapsed()),
-            Err(error) => node.conduct.disappointed(error),
+            Err(error) => node.conduct.disappointed_by(weight, error),
         }
         (place, answer)
     }
@@ -239,11 +293,20 @@ impl Pool {
 
     /// The usable nodes in the order in which they are asked; the first of them is the primary from now on.
     fn order(&self) -> Vec<usize> {
-        let best = self.best_head();
-        let standings: Vec<Standing> = self.nodes.iter().map(|node| node.conduct.standing(best)).collect();
+        let standings = self.standings();
         let primary = choice::primary(self.primary.load(Ordering::Relaxed), &standings);
         self.move_to(primary);
         choice::order(primary, &standings)
+    }
+
+    /// What speaks for and against each node. One whose blocks are not believed is not asked first for anything.
+    fn standings(&self) -> Vec<Standing> {
+        let best = self.best_head();
+        let standing = |node: &Node| {
+            let standing = node.conduct.standing(best);
+            Standing { fit: standing.fit && node.shortfall().is_none(), ..standing }
+        };
+        self.nodes.iter().map(standing).collect()
     }
 
     fn move_to(&self, place: usize) {
@@ -276,5 +339,81 @@ fn worse(earlier: Option<ChainError>, later: ChainError) -> ChainError {
     match earlier {
         Some(earlier) if earlier.is_transient() || !later.is_transient() => earlier,
         _ => later,
+    }
+}
+
+/// How long a run of so many blocks may take.
+fn run_max(blocks: u64) -> Duration {
+    RUN_MAX.saturating_add(RUN_MAX_PER_BLOCK.saturating_mul(u32::try_from(blocks).unwrap_or(u32::MAX)))
+}
+
+#[cfg(test)]
+mod tests {
+    use xthonpay_payments::port::random::Random;
+
+    use super::*;
+
+    struct NoRandom;
+
+    impl Random for NoRandom {
+        fn fill(&self, bytes: &mut [u8]) {
+            bytes.fill(0);
+        }
+    }
+
+    fn pool(nodes: usize) -> Pool {
+        let name: ChainName = "bsc".parse().expect("a name");
+        let proofs = Arc::new(Proofs::new(name.clone(), 1));
+        let node = |position| {
+            let url = format!("http://127.0.0.1:{position}/").parse().expect("a URL");
+            let node = Node::new(position, url, Duration::from_secs(1), Arc::new(NoRandom), 56, Arc::clone(&proofs));
+            let node = node.expect("a client");
+            node.conduct.proved_chain();
+            node
+        };
+        let nodes = (1..=nodes).map(node).collect();
+        Pool::new(name, 56, nodes, Duration::from_secs(1), proofs)
+    }
+
+    /// Answers with the node's position; the first one takes its time.
+    fn slow_first(node: &Node) -> Asking<'_, usize> {
+        Box::pin(async {
+            if node.position == 1 {
+                sleep(Duration::from_secs(3_600)).await;
+            }
+            Ok(node.position)
+        })
+    }
+
+    fn late_or_down(node: &Node) -> Asking<'_, usize> {
+        Box::pin(async {
+            if node.position == 1 {
+                sleep(Duration::from_millis(200)).await;
+                return Ok(node.position);
+            }
+            Err(ChainError::Unavailable { reason: "down".to_owned() })
+        })
+    }
+
+    #[tokio::test]
+    async fn a_node_that_is_slow_with_runs_loses_its_place_although_it_answers_numbers() {
+        let pool = pool(2);
+        let limit = Some(Duration::from_millis(50));
+        assert_eq!(pool.ask_within(limit, Weight::Heavy, slow_first).await, Ok(2));
+        for _ in 0..20 {
+            pool.node(0).expect("there").conduct.answered(Weight::Light, Duration::ZERO);
+        }
+        assert_eq!(pool.ask(Weight::Light, |node| Box::pin(async { Ok(node.position) })).await, Ok(2));
+    }
+
+    #[tokio::test]
+    async fn a_slow_answer_is_better_than_none() {
+        assert_eq!(pool(2).ask_within(Some(Duration::from_millis(20)), Weight::Heavy, late_or_down).await, Ok(1));
+    }
+
+    #[test]
+    fn longer_runs_may_take_longer() {
+        assert_eq!(run_max(2_000), Duration::from_secs(130));
+        assert_eq!(run_max(0), RUN_MAX);
     }
 }

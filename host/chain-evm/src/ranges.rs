@@ -23,7 +23,12 @@ use crate::decode::AssetIndex;
 use crate::node::Node;
 use crate::pace::{IN_FLIGHT_MAX, Pace};
 use crate::pool::Asking;
+use crate::proofs::Shown;
 use crate::rpc::RpcError;
+
+/// The most transfers that a run may hold; callers then ask for fewer blocks. Bounds the memory of an answer that nothing is
+/// known about before its end is reached: some 80 MB, twice what full blocks of BNB Smart Chain make.
+const RUN_TRANSFERS_MAX: usize = 400_000;
 
 /// How often one piece is asked for again when the node is too busy. After that, another node is worth a try.
 const BUSY_RETRIES_MAX: u32 = 4;
@@ -63,8 +68,12 @@ impl Node {
 }
 
 /// The question for a run of blocks, each verified as far as the node allows.
-pub(crate) fn blocks_of(node: &Node, assets: AssetIndex, range: BlockRange) -> Asking<'_, RangeTransfers> {
-    Box::pin(async move { node.blocks_in(&assets, range, node.level().await?).await })
+pub(crate) fn blocks_of(node: &Node, assets: AssetIndex, range: BlockRange) -> Asking<'_, Shown<RangeTransfers>> {
+    Box::pin(async move {
+        let level = node.level_for_content().await?;
+        let content = node.blocks_in(&assets, range, level).await?;
+        Ok(Shown { content, proven: level == Verification::Roots })
+    })
 }
 
 /// Reads a run piece by piece, as many at once as the node takes.
@@ -172,6 +181,10 @@ pub(crate) fn joined(lower: Option<RangeTransfers>, mut upper: RangeTransfers) -
     if upper.parent != lower.last.hash {
         return Err(BlockFault::NotLinked(lower.last.number.next().unwrap_or(upper.last.number)));
     }
+    let transfers = |run: &RangeTransfers| run.blocks.iter().map(|block| block.transfers.len()).sum::<usize>();
+    if transfers(&lower).saturating_add(transfers(&upper)) > RUN_TRANSFERS_MAX {
+        return Err(BlockFault::TooManyTransfers(upper.last.number));
+    }
     lower.blocks.append(&mut upper.blocks);
     lower.last = upper.last;
     Ok(lower)
@@ -181,9 +194,12 @@ pub(crate) fn joined(lower: Option<RangeTransfers>, mut upper: RangeTransfers) -
 mod tests {
     use std::sync::Mutex;
 
+    use xthonpay_domain::address::Address;
+    use xthonpay_domain::amount::Amount;
     use xthonpay_domain::block::BlockRef;
     use xthonpay_domain::hash::BlockHash;
     use xthonpay_domain::time::Timestamp;
+    use xthonpay_domain::transfer::{Origin, Transfer, TransferIdentity};
 
     use super::*;
     use crate::pace::Habits;
@@ -273,6 +289,31 @@ mod tests {
         })
         .await;
         assert!(matches!(answer, Err(BlockFault::NotLinked(_))));
+    }
+
+    #[test]
+    fn a_run_that_holds_more_than_there_is_room_for_ends_early() {
+        let transfers = |count: usize| {
+            let transfer = Transfer {
+                identity: TransferIdentity {
+                    asset: "bsc:USDT".parse().expect("an asset id"),
+                    origin: Origin::Balance { block: BlockNumber(1) },
+                    to: Address::new([1; 20]),
+                },
+                from: None,
+                amount: Amount::from_units(1),
+            };
+            vec![transfer; count]
+        };
+        let run = |number: u64, count: usize| {
+            let mut run = piece(range(number, number)).found;
+            run.blocks.push(BlockTransfers { block: run.last, transfers: transfers(count) });
+            run
+        };
+        let half = RUN_TRANSFERS_MAX / 2;
+        assert!(joined(Some(run(1, half)), run(2, half)).is_ok());
+        let fault = joined(Some(run(1, half)), run(2, half + 1)).expect_err("one too many");
+        assert!(matches!(fault, BlockFault::TooManyTransfers(BlockNumber(2))) && fault.is_transient());
     }
 
     #[test]

@@ -223,6 +223,11 @@ impl RpcClient {
 
     /// Sends questions in one HTTP request; as a batch when there are several. At least one.
     pub(crate) async fn ask(&self, calls: &[Call]) -> Result<Exchange, RpcError> {
+        self.ask_patiently(calls, 1).await
+    }
+
+    /// The same, but the answer may take so many times longer than usual.
+    pub(crate) async fn ask_patiently(&self, calls: &[Call], times: u32) -> Result<Exchange, RpcError> {
         // Ids never repeat on a client, so that a late or mixed-up answer is recognised.
         let count = u64::try_from(calls.len()).unwrap_or(u64::MAX);
         let first_id = self.next_id.fetch_add(count, Ordering::Relaxed);
@@ -234,18 +239,18 @@ impl RpcClient {
             batch => serde_json::to_vec(batch),
         };
         let encoded = encoded.map_err(|error| RpcError::NotJsonRpc(error.to_string()))?;
-        let body = self.post(encoded).await?;
+        let body = self.post(encoded, self.timeout.saturating_mul(times)).await?;
         Ok(Exchange { body, first_id, methods: calls.iter().map(|call| call.method).collect() })
     }
 
-    async fn post(&self, encoded: Vec<u8>) -> Result<Vec<u8>, RpcError> {
+    async fn post(&self, encoded: Vec<u8>, limit: Duration) -> Result<Vec<u8>, RpcError> {
         let request = self.http.post(self.url.clone()).header("content-type", "application/json").body(encoded);
-        let mut response = request.send().await.map_err(|error| self.broken(error))?;
+        let mut response = request.timeout(limit).send().await.map_err(|error| broken(error, limit))?;
         if !response.status().is_success() {
             return Err(RpcError::Status(response.status().as_u16()));
         }
         let mut body = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(|error| self.broken(error))? {
+        while let Some(chunk) = response.chunk().await.map_err(|error| broken(error, limit))? {
             if body.len().saturating_add(chunk.len()) > BODY_BYTES_MAX {
                 return Err(RpcError::BodyTooLarge);
             }
@@ -253,21 +258,21 @@ impl RpcClient {
         }
         Ok(body)
     }
+}
 
-    fn broken(&self, error: reqwest::Error) -> RpcError {
-        if error.is_timeout() {
-            return RpcError::TimedOut(self.timeout);
-        }
-        let error = error.without_url();
-        let mut text = error.to_string();
-        let mut cause = std::error::Error::source(&error);
-        while let Some(inner) = cause {
-            text.push_str(": ");
-            text.push_str(&inner.to_string());
-            cause = inner.source();
-        }
-        RpcError::Broken(foreign_text(&text))
+fn broken(error: reqwest::Error, limit: Duration) -> RpcError {
+    if error.is_timeout() {
+        return RpcError::TimedOut(limit);
     }
+    let error = error.without_url();
+    let mut text = error.to_string();
+    let mut cause = std::error::Error::source(&error);
+    while let Some(inner) = cause {
+        text.push_str(": ");
+        text.push_str(&inner.to_string());
+        cause = inner.source();
+    }
+    RpcError::Broken(foreign_text(&text))
 }
 
 fn refusal(method: &'static str, code: i64, message: &str) -> RpcError {

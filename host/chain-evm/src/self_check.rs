@@ -1,8 +1,8 @@
 //! Whether a node serves what the config says: at the start, every few minutes, and before a banned node is believed again.
 //!
 //! One check asks for everything that a node can show by itself: chain id, pinned block, clock, token contracts, the block
-//! that was last agreed to be final, and how far its blocks can be verified. A node that differs is banned; one that does not
-//! answer is not, since that says nothing about what it serves.
+//! that was last agreed to be final, and how far its blocks can be verified. A node that differs is banned, and the others go
+//! on as long as they can be enough; one that does not answer is not banned, since that says nothing about what it serves.
 
 use core::time::Duration;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
 use tokio::time::{Instant, sleep};
 use xthonpay_domain::asset::{Asset, AssetKind};
-use xthonpay_domain::block::BlockRef;
+use xthonpay_domain::block::{BlockNumber, BlockRef};
 use xthonpay_payments::port::chain::ChainError;
 use xthonpay_payments::port::clock::Clock;
 
@@ -41,21 +41,41 @@ pub(crate) struct SelfCheck {
 }
 
 impl SelfCheck {
-    /// Checks every node at once: each must serve the chain as configured, at least one must be there, and those that are
-    /// must not contradict each other about what is final.
+    /// Where there is a checkpoint, nothing is asked of a node that has not shown it: on a branch of its own it would have a
+    /// say in what is final.
+    pub(crate) fn hold_back_unchecked(&self) {
+        if self.checkpoint.is_some() {
+            self.pool.nodes().iter().for_each(|node| node.conduct.hold_back());
+        }
+    }
+
+    /// Checks every node at once: at least one must be there and serve the chain as configured, so many must not differ from
+    /// the config that the others are too few for the quorum, and they must not contradict each other about what is final.
+    /// One that differs while enough others do not is banned, and no more than that.
     pub(crate) async fn all(&self) -> Result<(), ChainError> {
         let mut checks: FuturesUnordered<_> = self.pool.nodes().iter().map(|node| self.one(node)).collect();
-        let mut passed = false;
-        let mut failure = None;
+        let (mut passed, mut silent): (usize, usize) = (0, 0);
+        let (mut failure, mut mismatch) = (None, None);
         while let Some(outcome) = checks.next().await {
             match outcome {
-                Ok(()) => passed = true,
-                Err(error) if error.is_transient() => failure = failure.or(Some(error)),
-                Err(mismatch) => return Err(mismatch),
+                Ok(()) => passed = passed.saturating_add(1),
+                Err(error) if error.is_transient() => {
+                    silent = silent.saturating_add(1);
+                    failure = failure.or(Some(error));
+                }
+                Err(error) => mismatch = mismatch.or(Some(error)),
             }
         }
-        match (passed, failure) {
-            (false, Some(error)) => Err(error),
+        // With the silent ones it may still become enough, unless all that is known speaks against the config.
+        let hopeless = passed == 0 || passed.saturating_add(silent) < self.final_blocks.quorum();
+        if let Some(error) = mismatch {
+            if hopeless {
+                return Err(error);
+            }
+            tracing::warn!(chain = %self.pool.chain(), %error, passed, "going on without the nodes that differ from the config");
+        }
+        match failure {
+            Some(error) if passed == 0 => Err(error),
             _ => match self.final_blocks.newest().await {
                 Err(error @ ChainError::Inconsistent { .. }) => Err(error),
                 _ => Ok(()),
@@ -101,7 +121,7 @@ impl SelfCheck {
         self.pool.judge_chain(node, tip.chain_id)?;
         let head = tip.head.ok_or_else(|| node.unavailable("it has no block yet"))?;
         if let Some(checkpoint) = self.checkpoint {
-            self.check_checkpoint(node, checkpoint).await?;
+            self.check_checkpoint(node, checkpoint, head.number).await?;
         }
         if let Some(agreed) = self.final_blocks.agreed() {
             check_agreed(node, agreed).await?;
@@ -119,16 +139,25 @@ impl SelfCheck {
         Ok(())
     }
 
-    async fn check_checkpoint(&self, node: &Node, checkpoint: Checkpoint) -> Result<(), ChainError> {
-        let number = checkpoint.number;
-        let found = node.block(number).await?;
-        let found = found.ok_or_else(|| node.unavailable(&format!("block {number}, the checkpoint, is missing")))?;
-        if found.hash == checkpoint.hash {
-            return Ok(());
-        }
-        let (label, chain, wanted) = (node.label(), self.pool.chain(), checkpoint.hash);
-        let reason =
-            format!("{label} has block {number} as {}, but chains.{chain}.checkpoint.hash is {wanted}", found.hash);
+    async fn check_checkpoint(&self, node: &Node, checkpoint: Checkpoint, head: BlockNumber) -> Result<(), ChainError> {
+        let (number, label, chain) = (checkpoint.number, node.label(), self.pool.chain());
+        let reason = match node.block(number).await? {
+            Some(found) if found.hash == checkpoint.hash => return Ok(()),
+            Some(found) => format!(
+                "{label} has block {number} as {}, but chains.{chain}.checkpoint.hash is {}",
+                found.hash, checkpoint.hash
+            ),
+            None if number > head => {
+                return Err(
+                    node.unavailable(&format!("its head {head} has not reached block {number}, the checkpoint"))
+                );
+            }
+            // Silence about a block that it must have is no way around the checkpoint.
+            None => format!(
+                "{label} shows no block {number}, chains.{chain}.checkpoint.number, though its head is {head}: name a \
+                 younger block if it keeps no old ones"
+            ),
+        };
         Err(ChainError::Mismatch { reason })
     }
 
@@ -168,8 +197,13 @@ async fn check_agreed(node: &Node, agreed: BlockRef) -> Result<(), ChainError> {
             let reason = format!("{} has block {number} as {}, agreed is {}", node.label(), found.hash, agreed.hash);
             Err(ChainError::Inconsistent { reason })
         }
+        Some(_) => Ok(()),
+        // A ban does not end by silence.
+        None if node.conduct.banned().is_some() => {
+            Err(node.unavailable(&format!("it must show block {number}, which is agreed, and does not have it")))
+        }
         // A node that is behind says nothing about the block.
-        Some(_) | None => Ok(()),
+        None => Ok(()),
     }
 }
 

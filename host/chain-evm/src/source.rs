@@ -25,6 +25,7 @@ use crate::heads::{Bell, Listener};
 use crate::node::Node;
 use crate::node::health::Weight;
 use crate::pool::{Asking, Pool};
+use crate::proofs::Proofs;
 use crate::ranges;
 use crate::self_check::SelfCheck;
 use crate::token_balances;
@@ -57,13 +58,20 @@ impl EvmChain {
     /// [`EvmChainError`] when the config contradicts itself.
     pub fn new(config: EvmChainConfig, clock: Arc<dyn Clock>, random: &Arc<dyn Random>) -> Result<Self, EvmChainError> {
         config.validate()?;
+        let proofs = Arc::new(Proofs::new(config.name.clone(), config.quorum));
         let nodes = config.nodes.iter().zip(1..);
-        let nodes =
-            nodes.map(|(url, position)| Node::new(position, url.clone(), config.request_timeout, Arc::clone(random)));
+        let nodes = nodes.map(|(url, position)| {
+            let (random, proofs) = (Arc::clone(random), Arc::clone(&proofs));
+            Node::new(position, url.clone(), config.request_timeout, random, config.chain_id, proofs)
+        });
         let nodes = nodes.collect::<Result<Vec<_>, _>>().map_err(EvmChainError::HttpClient)?;
-        let pool = Arc::new(Pool::new(config.name.clone(), config.chain_id, nodes, config.request_timeout));
-        let rule =
-            FinalityRule { finality: config.finality, quorum: config.quorum, fallback_depth: config.fallback_depth };
+        let pool = Arc::new(Pool::new(config.name.clone(), config.chain_id, nodes, config.request_timeout, proofs));
+        let rule = FinalityRule {
+            finality: config.finality,
+            quorum: config.quorum,
+            fallback_depth: config.fallback_depth,
+            fallback_after: config.fallback_after,
+        };
         let final_blocks = Arc::new(FinalBlocks::new(Arc::clone(&pool), rule));
         let tokens: Vec<Asset> = config.tokens().cloned().collect();
         let self_check = SelfCheck {
@@ -73,6 +81,11 @@ impl EvmChain {
             checkpoint: config.checkpoint,
             clock,
         };
+        self_check.hold_back_unchecked();
+        if let Some((first, second)) = config.shared_server() {
+            let chain = &config.name;
+            tracing::warn!(%chain, first, second, "two entries of `nodes` are on one server, whose owner speaks for both");
+        }
         let bell = Arc::new(Bell::default());
         let listener = |(place, url): (usize, &Url)| {
             let listener = Listener::new(url, place, Arc::clone(&pool), Arc::clone(&bell), Arc::clone(random));
@@ -139,7 +152,9 @@ impl ChainSource for EvmChain {
     }
 
     async fn head(&self) -> Result<BlockNumber, ChainError> {
-        self.pool.ask(Weight::Light, |node| Box::pin(node.head())).await
+        let head = self.pool.ask(Weight::Light, |node| Box::pin(node.head())).await?;
+        // A head that one node invents would never be reached.
+        Ok(self.pool.best_head().map_or(head, |best| head.min(best)))
     }
 
     async fn finalized(&self) -> Result<BlockRef, ChainError> {
@@ -157,7 +172,7 @@ impl ChainSource for EvmChain {
 
     async fn transfers(&self, number: BlockNumber) -> Result<Option<BlockTransfers>, ChainError> {
         let assets = &self.assets;
-        self.pool.ask(Weight::Block, |node| blocks::block_of(node, assets.clone(), number)).await
+        self.pool.content_of_block(|node| blocks::block_of(node, assets.clone(), number), Option::is_none).await
     }
 
     async fn transfers_in(&self, range: BlockRange) -> Result<RangeTransfers, ChainError> {
@@ -173,7 +188,7 @@ impl ChainSource for EvmChain {
             }
         }
         let assets = &self.assets;
-        self.pool.ask(Weight::Heavy, |node| ranges::blocks_of(node, assets.clone(), range)).await
+        self.pool.content_of_run(range.blocks(), |node| ranges::blocks_of(node, assets.clone(), range)).await
     }
 
     /// Asks all nodes, since one that has not seen the transaction yet cannot be told from one that never will.
@@ -181,17 +196,13 @@ impl ChainSource for EvmChain {
         let assets = &self.assets;
         let answers = self
             .pool
-            .ask_each(Weight::Heavy, self.pool.places(), 1, |node| transaction::transfers_of(node, assets.clone(), tx))
+            .ask_each(Weight::Heavy, self.pool.places(), self.pool.witnesses(), |node| {
+                transaction::transfers_of(node, assets.clone(), tx)
+            })
             .await;
-        let (mut unknown, mut failure) = (false, None);
-        for (_, answer) in answers {
-            match answer {
-                Ok(Some(found)) => return Ok(Some(found)),
-                Ok(None) => unknown = true,
-                Err(error) => failure = failure.or(Some(error)),
-            }
-        }
-        if unknown { Ok(None) } else { Err(failure.unwrap_or_else(|| self.pool.nobody())) }
+        let believed = self.pool.nodes().iter().filter(|node| node.conduct.banned().is_none()).count();
+        let answers = answers.into_iter().map(|(_, answer)| answer).collect();
+        transaction::told(transaction::confirmed(answers, self.final_blocks.quorum()), believed)
     }
 
     async fn native_balances(&self, block: BlockRef, addresses: &[Address]) -> Result<Vec<Amount>, ChainError> {
@@ -210,6 +221,10 @@ impl ChainSource for EvmChain {
         self.agreed_balances(addresses, |node| token_balances::of(node, block, contract, Arc::clone(&asked))).await
     }
 
+    fn contradicted(&self) {
+        self.pool.contradicted();
+    }
+
     async fn announced(&self) {
         self.bell.heard().await;
     }
@@ -217,6 +232,7 @@ impl ChainSource for EvmChain {
     fn report(&self) -> SourceReport {
         SourceReport {
             nodes: self.pool.report(),
+            head: self.pool.best_head(),
             quorum: self.final_blocks.quorum(),
             disagreement: self.final_blocks.disagreement(),
             finality_by_depth: self.final_blocks.by_depth(),

@@ -95,7 +95,6 @@ pub(crate) struct Transaction {
     pub(crate) block_hash: Option<Fixed<32>>,
     pub(crate) block_number: Option<Quantity>,
     pub(crate) transaction_index: Option<Quantity>,
-    pub(crate) from: Fixed<20>,
     /// Absent when the transaction creates a contract.
     pub(crate) to: Option<Fixed<20>>,
     pub(crate) value: Word,

@@ -18,6 +18,13 @@ use crate::pool::choice::Standing;
 /// Blocks behind the others from which on a node is not asked first: a turn of one validator of BNB Smart Chain.
 const LAG_BLOCKS_MAX: u64 = 16;
 
+/// Why a node is held back.
+const HELD_BACK: &str = "not asked until it has passed its first self-check, which the checkpoint asks for";
+
+/// How long a node that contradicted what the nodes agree on is not asked first: many blocks, and no long time for one that
+/// was merely the first to see a fork.
+const DOUBTED_FOR: Duration = Duration::from_secs(30);
+
 /// What is known about one node. Shared by all questions to it.
 pub(crate) struct Conduct {
     known: Mutex<Known>,
@@ -33,11 +40,17 @@ struct Known {
     /// Set once the node has answered with the configured chain id.
     on_chain: bool,
     banned: Option<ChainError>,
+    /// Whether it must pass a self-check before it is asked at all.
+    held_back: bool,
     /// What it last contradicted the other nodes about.
     dispute: Option<String>,
     /// What speaks against it besides failures, such as a wrong clock.
     concern: Option<String>,
     verification: Option<Verification>,
+    /// Until when it is not asked first because it contradicted what the nodes agree on.
+    doubted_until: Option<Instant>,
+    /// Whether it was told that its blocks are verified less than those of another node.
+    short: bool,
     announces: Option<bool>,
     last_failure: Option<String>,
     checked: Option<Checked>,
@@ -60,6 +73,9 @@ impl Conduct {
         let mut known = self.known();
         if let Some(error) = &known.banned {
             return Err(error.clone());
+        }
+        if known.held_back {
+            return Err(ChainError::Unavailable { reason: HELD_BACK.to_owned() });
         }
         if known.breaker.admit(Instant::now(), self.question_max) {
             return Ok(());
@@ -93,6 +109,11 @@ impl Conduct {
     /// A question got no usable answer. One that contradicts itself is held against the node; a refusal alone is not, since
     /// there may be a good reason for it.
     pub(crate) fn disappointed(&self, error: &ChainError) {
+        self.disappointed_by(Weight::Light, error);
+    }
+
+    /// The same about a question of this weight.
+    pub(crate) fn disappointed_by(&self, weight: Weight, error: &ChainError) {
         let chance = self.chance();
         let (mut known, now) = (self.known(), Instant::now());
         let penalty = match error {
@@ -102,8 +123,33 @@ impl Conduct {
             }
             ChainError::Unavailable { .. } | ChainError::Mismatch { .. } => PENALTY_FAILURE,
         };
-        known.health.failed(now, penalty);
+        known.health.failed(now, weight, penalty);
         known.last_failure = Some(error.to_string());
+    }
+
+    /// What the node said does not fit what the nodes agree on: it loses its place, and does not get it back for a while.
+    pub(crate) fn contradicted(&self) {
+        let (mut known, now) = (self.known(), Instant::now());
+        known.health.failed(now, Weight::Heavy, PENALTY_CONTRADICTION);
+        known.doubted_until = now.checked_add(DOUBTED_FOR);
+    }
+
+    /// A question takes longer than one of its kind should; it may still be answered.
+    pub(crate) fn is_slow(&self, weight: Weight) {
+        self.known().health.failed(Instant::now(), weight, PENALTY_FAILURE);
+    }
+
+    /// The node does not have this block. One that said it has it failed.
+    pub(crate) fn lacks(&self, number: BlockNumber, weight: Weight) {
+        let (mut known, now) = (self.known(), Instant::now());
+        if known.health.lacks(number, now) {
+            known.health.failed(now, weight, PENALTY_FAILURE);
+        }
+    }
+
+    /// The content of the node's blocks is not believed; tells whether that is new.
+    pub(crate) fn falls_short(&self) -> bool {
+        !core::mem::replace(&mut self.known().short, true)
     }
 
     /// The node could not be reached, or wants to be left alone.
@@ -121,10 +167,17 @@ impl Conduct {
         let mut known = self.known();
         let now = Instant::now();
         known.breaker.trip(now, chance);
-        known.health.failed(now, PENALTY_CONTRADICTION);
+        known.health.failed(now, Weight::Light, PENALTY_CONTRADICTION);
+        // What it told of may belong to another chain.
+        known.health.forget_heights();
         known.on_chain = false;
         known.checked = known.checked.map(|checked| Checked { passed: false, ..checked });
         known.banned = Some(error);
+    }
+
+    /// Does not ask the node anything before it has passed a self-check once.
+    pub(crate) fn hold_back(&self) {
+        self.known().held_back = true;
     }
 
     /// Notes what the node contradicts the others about, or that it agrees with them.
@@ -177,6 +230,7 @@ impl Conduct {
         let mut known = self.known();
         known.checked = Some(Checked { at: Instant::now(), passed: true });
         known.on_chain = true;
+        known.held_back = false;
         known.verification = Some(verification);
         known.concern = concern;
         if known.banned.take().is_some() {
@@ -213,11 +267,17 @@ impl Conduct {
         if !follows {
             known.health.troubled(now);
         }
-        let usable = known.banned.is_none() && matches!(circuit, Circuit::Closed | Circuit::HalfOpen);
+        let believed = known.banned.is_none() && !known.held_back;
+        let usable = believed && matches!(circuit, Circuit::Closed | Circuit::HalfOpen);
         Standing {
             usable,
-            fit: usable && circuit == Circuit::Closed && follows && known.concern.is_none() && known.dispute.is_none(),
-            penalty: known.health.penalty(),
+            fit: usable
+                && circuit == Circuit::Closed
+                && follows
+                && !known.is_doubted(now)
+                && known.concern.is_none()
+                && known.dispute.is_none(),
+            penalty: known.health.penalty(now),
             untroubled_for: known.health.untroubled_for(now),
         }
     }
@@ -247,6 +307,10 @@ impl Conduct {
 }
 
 impl Known {
+    fn is_doubted(&self, now: Instant) -> bool {
+        self.doubted_until.is_some_and(|until| now < until)
+    }
+
     /// How the node falls behind the others, in words.
     fn trails(&self, best: Option<BlockNumber>) -> Option<String> {
         let BlockNumber(head) = self.health.head()?;
@@ -263,6 +327,9 @@ impl Known {
     fn problem(&self, best: Option<BlockNumber>) -> Option<String> {
         if let Some(error) = &self.banned {
             return Some(format!("not asked until it passes its self-check: {error}"));
+        }
+        if self.held_back && self.checked.is_none() {
+            return Some(HELD_BACK.to_owned());
         }
         let last = || self.last_failure.as_deref().unwrap_or("unknown");
         match self.breaker.circuit(Instant::now()) {
@@ -286,7 +353,11 @@ impl Known {
             let stall = self.health.stalled_for()?;
             Some(format!("its newest block has been the same for {} s", stall.as_secs()))
         };
-        self.trails(best).or_else(stalled).or_else(|| self.concern.clone()).or_else(unchecked)
+        let doubted = || {
+            let doubted = self.is_doubted(Instant::now());
+            doubted.then(|| "not asked first for a while: it contradicted what the nodes agree on".to_owned())
+        };
+        self.trails(best).or_else(stalled).or_else(doubted).or_else(|| self.concern.clone()).or_else(unchecked)
     }
 }
 

@@ -7,6 +7,8 @@ use core::time::Duration;
 use tokio::time::Instant;
 use xthonpay_domain::block::BlockNumber;
 
+use crate::pool::choice::RETURN_AFTER;
+
 /// What one failure adds to the penalty. A success takes a quarter off, so that it is forgotten after some ten of them.
 pub(crate) const PENALTY_FAILURE: u32 = 100;
 /// What an answer that contradicts itself adds: worse than none.
@@ -82,7 +84,10 @@ struct Head {
 /// How well a node does.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Health {
+    /// For light questions.
     penalty: u32,
+    /// For blocks and runs of them. A node that answers numbers in no time may still be no use for blocks.
+    content_penalty: u32,
     troubled_at: Option<Instant>,
     light: Latencies,
     block: Latencies,
@@ -91,8 +96,21 @@ pub(crate) struct Health {
 }
 
 impl Health {
-    pub(crate) fn penalty(&self) -> u32 {
-        self.penalty
+    pub(crate) fn penalty(&self, now: Instant) -> u32 {
+        let content = if self.is_content_forgiven(now) { 0 } else { self.content_penalty };
+        self.penalty.saturating_add(content).min(PENALTY_MAX)
+    }
+
+    /// A node that is not asked for blocks cannot make good what it did wrong about them: time does.
+    fn is_content_forgiven(&self, now: Instant) -> bool {
+        self.untroubled_for(now).is_none_or(|time| time >= RETURN_AFTER)
+    }
+
+    fn penalty_for(&mut self, weight: Weight) -> &mut u32 {
+        match weight {
+            Weight::Light => &mut self.penalty,
+            Weight::Block | Weight::Heavy => &mut self.content_penalty,
+        }
     }
 
     /// The newest block that the node told of.
@@ -122,18 +140,26 @@ impl Health {
     }
 
     pub(crate) fn answered(&mut self, weight: Weight, latency: Duration) {
-        self.penalty = self.penalty.saturating_sub(self.penalty.div_ceil(4));
+        self.penalty = repaid(self.penalty);
+        if weight != Weight::Light {
+            self.content_penalty = repaid(self.content_penalty);
+        }
         self.took(weight, latency);
     }
 
     /// Another node was faster, although this one had `latency` already.
     pub(crate) fn overtaken(&mut self, weight: Weight, latency: Duration) {
-        self.penalty = self.penalty.saturating_add(PENALTY_OVERTAKEN).min(PENALTY_MAX);
+        let penalty = self.penalty_for(weight);
+        *penalty = penalty.saturating_add(PENALTY_OVERTAKEN).min(PENALTY_MAX);
         self.took(weight, latency);
     }
 
-    pub(crate) fn failed(&mut self, now: Instant, penalty: u32) {
-        self.penalty = self.penalty.saturating_add(penalty).min(PENALTY_MAX);
+    pub(crate) fn failed(&mut self, now: Instant, weight: Weight, penalty: u32) {
+        if self.is_content_forgiven(now) {
+            self.content_penalty = 0;
+        }
+        let sum = self.penalty_for(weight);
+        *sum = sum.saturating_add(penalty).min(PENALTY_MAX);
         self.troubled(now);
     }
 
@@ -145,6 +171,20 @@ impl Health {
     pub(crate) fn saw_head(&mut self, number: BlockNumber, now: Instant) {
         let moved_at = self.head.filter(|head| head.number == number).map_or(now, |head| head.moved_at);
         self.head = Some(Head { number, told_at: now, moved_at });
+    }
+
+    /// The node does not have this block; tells whether it said that it is there.
+    pub(crate) fn lacks(&mut self, number: BlockNumber, now: Instant) -> bool {
+        let owed = self.head().is_some_and(|head| number <= head);
+        if owed {
+            self.saw_head(number.previous().unwrap_or_default(), now);
+        }
+        owed
+    }
+
+    /// Forgets how far the node is: it told of another chain.
+    pub(crate) fn forget_heights(&mut self) {
+        (self.head, self.finalized) = (None, None);
     }
 
     /// The node has this block, so that its head is not below it.
@@ -161,6 +201,11 @@ impl Health {
             Weight::Heavy => {}
         }
     }
+}
+
+/// What is left of a penalty after a success.
+fn repaid(penalty: u32) -> u32 {
+    penalty.saturating_sub(penalty.div_ceil(4))
 }
 
 #[cfg(test)]
@@ -185,11 +230,36 @@ mod tests {
     #[test]
     fn failures_are_forgotten_by_successes() {
         let (now, mut health) = (Instant::now(), Health::default());
-        (0..100).for_each(|_| health.failed(now, PENALTY_FAILURE));
-        assert_eq!(health.penalty(), PENALTY_MAX);
-        (0..30).for_each(|_| health.answered(Weight::Heavy, Duration::ZERO));
-        assert_eq!(health.penalty(), 0);
+        for weight in [Weight::Light, Weight::Block, Weight::Heavy] {
+            (0..100).for_each(|_| health.failed(now, weight, PENALTY_FAILURE));
+            assert_eq!(health.penalty(now), PENALTY_MAX);
+            (0..30).for_each(|_| health.answered(Weight::Heavy, Duration::ZERO));
+            assert_eq!(health.penalty(now), 0);
+        }
         assert_eq!(health.untroubled_for(now + Duration::from_secs(7)), Some(Duration::from_secs(7)));
+    }
+
+    #[test]
+    fn numbers_do_not_make_good_what_blocks_cost() {
+        let (now, mut health) = (Instant::now(), Health::default());
+        health.failed(now, Weight::Heavy, PENALTY_FAILURE);
+        (0..100).for_each(|_| health.answered(Weight::Light, Duration::ZERO));
+        assert_eq!(health.penalty(now), PENALTY_FAILURE);
+        health.answered(Weight::Block, Duration::ZERO);
+        assert!(health.penalty(now) < PENALTY_FAILURE);
+        assert_eq!(health.penalty(now + RETURN_AFTER), 0, "time does");
+        health.failed(now + RETURN_AFTER, Weight::Block, PENALTY_FAILURE);
+        assert_eq!(health.penalty(now + RETURN_AFTER), PENALTY_FAILURE, "what was forgiven does not come back");
+    }
+
+    #[test]
+    fn a_block_that_was_told_of_is_owed() {
+        let (now, mut health) = (Instant::now(), Health::default());
+        assert!(!health.lacks(BlockNumber(7), now));
+        health.saw_head(BlockNumber(u64::MAX), now);
+        assert!(health.lacks(BlockNumber(7), now));
+        assert_eq!(health.head(), Some(BlockNumber(6)), "its head is below");
+        assert!(!health.lacks(BlockNumber(7), now));
     }
 
     #[test]

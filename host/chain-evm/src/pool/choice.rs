@@ -5,10 +5,27 @@
 
 use core::time::Duration;
 
+use xthonpay_domain::block::BlockNumber;
+
 /// How much lower another node's penalty must be: half a failure.
 const MARGIN: u32 = 50;
 /// How long a node that the operator prefers must have been without trouble before it gets its place back.
 pub(crate) const RETURN_AFTER: Duration = Duration::from_secs(60);
+
+/// How far two heads may be apart for the higher one to count: minutes of a fast chain. A node that is behind by more is told
+/// by the time of its newest block; a head that is ahead by more may be invented.
+const HEADS_APART_MAX: u64 = 1_024;
+
+/// The newest block by these heads, in any order: the newest that two nodes tell of. Where there are two only, it is the newer
+/// one unless they are too far apart: a node that invents a head must not make all others look late.
+pub(crate) fn best_head(mut heads: Vec<BlockNumber>) -> Option<BlockNumber> {
+    heads.sort_unstable();
+    match heads.as_slice() {
+        [lower, higher] if higher.0.saturating_sub(lower.0) > HEADS_APART_MAX => Some(*lower),
+        [.., second, _] if heads.len() > 2 => Some(*second),
+        heads => heads.last().copied(),
+    }
+}
 
 /// What speaks for and against a node at the moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -93,6 +110,24 @@ mod tests {
         ];
         for (name, current, standings, expected) in table {
             assert_eq!(primary(current, standings), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_head_that_one_node_invents_is_not_the_newest() {
+        let table: [(&[u64], Option<u64>); 8] = [
+            (&[], None),
+            (&[7], Some(7)),
+            (&[7, 9], Some(9)),
+            (&[7 + HEADS_APART_MAX, 7], Some(7 + HEADS_APART_MAX)),
+            (&[8 + HEADS_APART_MAX, 7], Some(7)),
+            (&[7, u64::MAX], Some(7)),
+            (&[7, u64::MAX, 9], Some(9)),
+            (&[u64::MAX, u64::MAX, 9], Some(u64::MAX)),
+        ];
+        for (heads, expected) in table {
+            let heads: Vec<BlockNumber> = heads.iter().copied().map(BlockNumber).collect();
+            assert_eq!(best_head(heads.clone()), expected.map(BlockNumber), "{heads:?}");
         }
     }
 

@@ -2,8 +2,8 @@
 //!
 //! A piece is one request for the headers of both its ends and the logs between them, so that the node shows in the same
 //! breath that it has the last block; the blocks that hold transfers then show their headers. A node can still leave out
-//! logs without a trace, which is why a second node must give the same answer where agreement is wanted. Movements of coins
-//! leave no logs: this way is not open to a chain with a native asset.
+//! logs without a trace, which is why a quorum of at least two nodes must give the same answer. Movements of coins leave no
+//! logs: this way is not open to a chain with a native asset.
 
 use serde_json::json;
 use tokio::time::Instant;
@@ -22,29 +22,33 @@ use crate::pool::{Asking, Pool};
 use crate::rpc::{Answer, Call, Exchange, RpcError};
 use crate::wire::Header;
 
-/// The transfers of a run by the logs of one node, with which a second one agrees where the quorum is two or more.
+/// The transfers of a run by the logs of `quorum` nodes that all show the same.
 ///
-/// `None` when no second node gave the same answer: then nothing may be concluded from the first.
+/// `None` when too few others gave the same answer, or one gave another: then nothing may be concluded from the first.
 pub(crate) async fn in_agreement(
     pool: &Pool,
     assets: &AssetIndex,
     range: BlockRange,
     quorum: usize,
 ) -> Result<Option<RangeTransfers>, ChainError> {
-    let (first, found) = pool.ask(Weight::Heavy, |node| labelled(node, assets.clone(), range)).await?;
-    if quorum < 2 {
+    let (first, found) = pool.ask_for_run(range.blocks(), |node| labelled(node, assets.clone(), range)).await?;
+    let mut agreeing: usize = 1;
+    for node in pool.nodes().iter().filter(|node| node.label() != first) {
+        if agreeing >= quorum {
+            break;
+        }
+        let Some(other) = further_answer(pool, node, assets, range).await else { continue };
+        if other != found {
+            let (one, two) = (first.as_str(), node.label());
+            tracing::error!(chain = %pool.chain(), %range, one, two, "nodes show different logs: the blocks are read whole");
+            return Ok(None);
+        }
+        agreeing = agreeing.saturating_add(1);
+    }
+    if agreeing >= quorum {
         return Ok(Some(found));
     }
-    for node in pool.nodes().iter().filter(|node| node.label() != first) {
-        let Some(other) = second_answer(pool, node, assets, range).await else { continue };
-        if other == found {
-            return Ok(Some(found));
-        }
-        let (one, two) = (first.as_str(), node.label());
-        tracing::error!(chain = %pool.chain(), %range, one, two, "nodes show different logs: the blocks are read whole");
-        return Ok(None);
-    }
-    tracing::warn!(chain = %pool.chain(), %range, "no second node shows the logs: the blocks are read whole");
+    tracing::warn!(chain = %pool.chain(), %range, agreeing, quorum, "too few nodes show the logs: the blocks are read whole");
     Ok(None)
 }
 
@@ -52,7 +56,7 @@ fn labelled(node: &Node, assets: AssetIndex, range: BlockRange) -> Asking<'_, (S
     Box::pin(async move { Ok((node.label().to_owned(), node.logs_in(&assets, range).await?)) })
 }
 
-async fn second_answer(pool: &Pool, node: &Node, assets: &AssetIndex, range: BlockRange) -> Option<RangeTransfers> {
+async fn further_answer(pool: &Pool, node: &Node, assets: &AssetIndex, range: BlockRange) -> Option<RangeTransfers> {
     node.conduct.admit().ok()?;
     let started = Instant::now();
     let answer = match pool.prove_chain(node).await {

@@ -67,7 +67,6 @@ struct WholeTransaction {
     block_hash: Option<Fixed<32>>,
     block_number: Option<Quantity>,
     transaction_index: Option<Quantity>,
-    from: Fixed<20>,
     to: Option<Fixed<20>>,
     value: Word,
     /// Absent where a node knows no other type than the first one.
@@ -197,7 +196,6 @@ impl WholeTransaction {
             block_hash: self.block_hash,
             block_number: self.block_number,
             transaction_index: self.transaction_index,
-            from: self.from,
             to: self.to,
             value: self.value,
         };

@@ -1,5 +1,9 @@
 //! Balances of nodes that do not take every kind of question.
 
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::SeqCst;
+
 use serde_json::{Value, json};
 use xthonpay_domain::address::Address;
 use xthonpay_domain::amount::Amount;
@@ -62,6 +66,56 @@ async fn addresses_are_asked_one_by_one_where_code_is_refused() {
         assert_eq!(source.native_balances(block, &addresses(250)).await, Ok(expected(250, 0)));
         assert_eq!(node.asked("eth_call"), first, "what was refused is not asked again");
     }
+}
+
+#[tokio::test]
+async fn a_node_that_does_not_have_the_block_yet_teaches_nothing() {
+    let (behind, shown) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
+    let (lags, hides) = (Arc::clone(&behind), Arc::clone(&shown));
+    let node = ScriptedNode::start(move |request| {
+        let result = |call: &Value| match call["method"].as_str() {
+            Some("eth_call") if !call["params"][2].is_null() => {
+                let list = call["params"][0]["data"].as_str().unwrap_or_default().len().saturating_sub(2) / 40;
+                json!(format!("0x{}", format!("{:064x}", 7).repeat(list)))
+            }
+            Some("eth_getBlockByNumber") if lags.load(SeqCst) => Value::Null,
+            _ => sound_result(call),
+        };
+        let mut answer = answer_all(request, &result);
+        if let (Some(calls), Some(answers)) = (request.as_array(), answer.as_array_mut()) {
+            for (call, answer) in calls.iter().zip(answers) {
+                let no_state = call["method"] == "eth_call" && lags.load(SeqCst);
+                let no_header = call["method"] == "eth_getBlockByNumber" && hides.load(SeqCst);
+                if no_state || no_header {
+                    *answer = json!({"id": call["id"], "error": {"code": -32000, "message": "header not found"}});
+                }
+            }
+        }
+        Reply::Json(answer)
+    })
+    .await;
+    let (block, source) = (place(&node).await, chain(&[&node]));
+    assert!(source.head().await.is_ok());
+    for (lags, hides) in [(true, false), (true, true)] {
+        behind.store(lags, SeqCst);
+        shown.store(hides, SeqCst);
+        let answer = source.native_balances(block, &addresses(3)).await;
+        assert!(matches!(answer, Err(ChainError::Unavailable { .. })), "{answer:?}");
+    }
+    behind.store(false, SeqCst);
+    shown.store(false, SeqCst);
+    assert_eq!(source.native_balances(block, &addresses(3)).await, Ok(vec![Amount::from_units(7); 3]));
+    assert_eq!(node.asked("eth_getBalance"), 0, "one question for all, as before");
+}
+
+#[tokio::test]
+async fn a_tie_between_nodes_is_decided_by_nobody() {
+    let (lie, truth) = ([plain(true, 9).await, plain(true, 9).await], [plain(true, 0).await, plain(true, 0).await]);
+    let block = place(&truth[0]).await;
+    let mut config = config([&lie[0], &lie[1], &truth[0], &truth[1]].iter().map(|node| node.url()).collect());
+    config.quorum = 2;
+    let answer = source(config).native_balances(block, &addresses(3)).await;
+    assert!(matches!(answer, Err(ChainError::Inconsistent { .. })), "{answer:?}");
 }
 
 #[tokio::test]

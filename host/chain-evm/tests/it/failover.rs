@@ -25,7 +25,9 @@ async fn moves_to_the_next_node_and_stays_there() {
 async fn asks_the_second_node_about_a_block_that_the_first_contradicts() {
     let lagging = ScriptedNode::changed("eth_getBlockReceipts", |receipts| *receipts = serde_json::Value::Null).await;
     let sound = ScriptedNode::sound().await;
-    let found = chain(&[&lagging, &sound]).transfers(BlockNumber(NUMBER)).await.expect("answered");
+    let mut config = config(vec![lagging.url(), sound.url()]);
+    config.quorum = 1;
+    let found = source(config).transfers(BlockNumber(NUMBER)).await.expect("answered");
     assert_eq!(found.map(|found| found.transfers.len()), Some(3));
 }
 
@@ -58,8 +60,8 @@ async fn never_believes_a_node_of_another_chain() {
 
 #[tokio::test]
 async fn everybody_gone_is_transient() {
-    let nobody = || "http://127.0.0.1:1/".parse().expect("a URL");
-    let chain = source(config(vec![nobody(), nobody()]));
+    let nobody = |port: u16| format!("http://127.0.0.1:{port}/").parse().expect("a URL");
+    let chain = source(config(vec![nobody(1), nobody(2)]));
     let error = chain.head().await.expect_err("nobody there");
     assert!(error.is_transient(), "{error}");
 }
@@ -121,4 +123,75 @@ async fn a_hanging_node_does_not_hold_up_what_the_others_agree_on() {
     let started = Instant::now();
     assert_eq!(chain.finalized().await.expect("two are enough").number, BlockNumber(NUMBER));
     assert!(started.elapsed() < Duration::from_secs(4), "took {:?}", started.elapsed());
+}
+
+/// A node that tells of a head far away and has no block.
+async fn boaster() -> ScriptedNode {
+    ScriptedNode::start(|request| {
+        Reply::Json(crate::scripted::answer_all(request, &|call| {
+            let is_latest = call["params"][0] == "latest";
+            let mut result = crate::scripted::sound_result(call);
+            match call["method"].as_str() {
+                Some("eth_blockNumber") => result = ABSURD.into(),
+                Some("eth_getBlockByNumber") if is_latest => result["number"] = ABSURD.into(),
+                Some("eth_getBlockByNumber") if call["params"][0] == format!("{HEAD:#x}") => {
+                    result = serde_json::Value::Null
+                }
+                _ => {}
+            }
+            result
+        }))
+    })
+    .await
+}
+
+/// 2^60.
+const ABSURD: &str = "0x1000000000000000";
+
+#[tokio::test]
+async fn a_head_that_one_of_two_nodes_invents_makes_nobody_late() {
+    for boaster_first in [true, false] {
+        let (boaster, honest) = (boaster().await, ScriptedNode::sound().await);
+        let chain = chain(&if boaster_first { [&boaster, &honest] } else { [&honest, &boaster] });
+        chain.finalized().await.expect("both agree");
+        assert_eq!(chain.head().await, Ok(BlockNumber(HEAD)));
+        let report = chain.report();
+        assert_eq!(report.head, Some(BlockNumber(HEAD)));
+        let honest_at = usize::from(boaster_first);
+        assert_eq!(report.nodes[honest_at].problem, None);
+        assert_eq!(report.nodes[honest_at].primary, !boaster_first, "it keeps its place");
+        // A block that a node told of and does not have costs it the first place.
+        let _ = chain.block(BlockNumber(HEAD)).await;
+        assert!(chain.block(BlockNumber(HEAD)).await.expect("answered").is_some());
+        assert!(chain.report().nodes[honest_at].primary);
+    }
+}
+
+#[tokio::test]
+async fn a_head_of_another_chain_makes_nobody_late() {
+    let (turncoat, first) = Puppet::start(HEAD, NUMBER).await;
+    let (_, second) = Puppet::start(HEAD, NUMBER).await;
+    let (_, third) = Puppet::start(HEAD, NUMBER).await;
+    let chain = chain(&[&first, &second, &third]);
+    turncoat.serves_chain(97);
+    turncoat.moves_to(HEAD + 500, NUMBER + 500);
+    chain.finalized().await.expect("two are left");
+    let report = chain.report();
+    assert_eq!((report.nodes[0].head, report.head), (None, Some(BlockNumber(HEAD))));
+    assert!(report.nodes[1].problem.is_none() && report.nodes[2].problem.is_none(), "{report:?}");
+}
+
+#[tokio::test]
+async fn a_contradiction_that_shows_later_costs_the_first_place() {
+    let (_, first) = Puppet::start(HEAD, NUMBER).await;
+    let (_, second) = Puppet::start(HEAD, NUMBER).await;
+    let chain = chain(&[&first, &second]);
+    chain.finalized().await.expect("agreed");
+    chain.contradicted();
+    chain.finalized().await.expect("agreed");
+    let asked = (first.asked("eth_blockNumber"), second.asked("eth_blockNumber"));
+    chain.head().await.expect("answered");
+    assert_eq!((first.asked("eth_blockNumber"), second.asked("eth_blockNumber")), (asked.0, asked.1 + 1));
+    let report = chain.report();
+    assert!(report.nodes[1].primary && report.nodes[0].problem.is_some(), "{report:?}");
 }

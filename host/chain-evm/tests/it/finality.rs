@@ -1,12 +1,18 @@
 //! Which block counts as irreversible.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
+use tokio::time::sleep;
 use xthonpay_chain_evm::Finality;
 use xthonpay_domain::block::BlockNumber;
 use xthonpay_payments::port::chain::{ChainError, ChainSource as _};
 
 use crate::puppet::{Puppet, block_hash};
 use crate::scripted::{HEAD, NUMBER, Reply, ScriptedNode, chain, config, sound_result, source};
+
+/// Longer than the tag must stand still in these configs.
+const STANDSTILL: Duration = Duration::from_millis(250);
 
 #[tokio::test]
 async fn the_tag_decides() {
@@ -42,6 +48,10 @@ async fn the_depth_takes_over_while_the_tag_stands_still() {
     let mut config = config(vec![node.url()]);
     config.fallback_depth = Some(240);
     let chain = source(config);
+    assert_eq!(chain.finalized().await.expect("answered").number, BlockNumber(998));
+    puppet.moves_to(2_000, 998);
+    assert_eq!(chain.finalized().await.expect("answered").number, BlockNumber(998), "not at once");
+    sleep(STANDSTILL).await;
     for (head, finalized, expected, by_depth) in [
         (1_000, 998, 998, false),
         (1_238, 998, 998, false),
@@ -71,7 +81,11 @@ async fn the_depth_takes_a_quorum_too() {
     let mut config = config(vec![first.url(), second.url()]);
     config.fallback_depth = Some(240);
     let chain = source(config);
+    assert_eq!(chain.finalized().await.expect("answered").number, BlockNumber(500));
+    sleep(STANDSTILL).await;
     assert_eq!(chain.finalized().await.expect("answered").number, BlockNumber(760));
+    assert!(chain.final_block(BlockNumber(760)).await.expect("answered").is_some(), "final by depth");
+    assert_eq!(chain.final_block(BlockNumber(761)).await, Ok(None));
     ahead.moves_to(1_000_000, 500);
     assert_eq!(chain.finalized().await.expect("answered").number, BlockNumber(760), "one head alone moves nothing");
     ahead.forks_at(700);
@@ -108,9 +122,11 @@ async fn the_depth_serves_a_node_that_knows_no_tag() {
     let refused = chain(&[&node]).finalized().await;
     assert!(matches!(refused, Err(ChainError::Unavailable { .. })), "{refused:?}");
     let mut config = config(vec![node.url()]);
-    config.fallback_depth = Some(5);
+    config.fallback_depth = Some(32);
     let chain = source(config);
     assert_eq!(chain.self_check().await, Ok(()));
-    assert_eq!(chain.finalized().await.expect("answered").number, BlockNumber(HEAD - 5));
+    assert!(chain.finalized().await.is_err_and(|error| error.is_transient()), "not at once");
+    sleep(STANDSTILL).await;
+    assert_eq!(chain.finalized().await.expect("answered").number, BlockNumber(HEAD.saturating_sub(32)));
     assert!(chain.report().finality_by_depth);
 }

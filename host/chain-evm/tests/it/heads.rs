@@ -5,22 +5,29 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures::{SinkExt as _, StreamExt as _};
+use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::sync::broadcast;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tokio_tungstenite::accept_async;
 use tokio_tungstenite::tungstenite::Message;
 use xthonpay_chain_evm::EvmChain;
 use xthonpay_payments::port::chain::ChainSource as _;
 
 use crate::puppet::until;
-use crate::scripted::{ScriptedNode, config, source};
+use crate::scripted::{ScriptedNode, config, hash, source};
 
 const ACCEPTS: &str = r#"{"jsonrpc":"2.0","id":1,"result":"0xcd0c3e8af590364c09d0fa6a1210faf5"}"#;
 const REFUSES: &str = r#"{"jsonrpc":"2.0","id":1,"error":{"code":-32601,"message":"no"}}"#;
-const HEAD: &str = r#"{"jsonrpc":"2.0","method":"eth_subscription","params":{"subscription":"0xcd","result":{}}}"#;
 /// Far longer than an announcement takes, and short enough to wait for in vain.
 const A_WHILE: Duration = Duration::from_millis(300);
+
+/// The announcement of a block.
+fn head(number: u64) -> String {
+    let head = json!({"number": format!("{number:#x}"), "hash": hash(number)});
+    json!({"jsonrpc": "2.0", "method": "eth_subscription", "params": {"subscription": "0xcd", "result": head}})
+        .to_string()
+}
 
 /// A WebSocket that takes subscriptions and sends what it is told to.
 struct Announcer {
@@ -96,8 +103,8 @@ async fn an_announcement_wakes_and_asks_nobody_anything() {
     connected(&chain).await;
     let asked = node.requests();
     assert!(timeout(A_WHILE, chain.announced()).await.is_err(), "nothing was announced");
-    for _ in 0..3 {
-        announcer.sends(HEAD);
+    for number in 0..3 {
+        announcer.sends(&head(number));
         timeout(Duration::from_secs(5), chain.announced()).await.expect("announced");
     }
     announcer.sends(r#"{"jsonrpc":"2.0","id":7,"result":"0x1"}"#);
@@ -113,7 +120,7 @@ async fn a_connection_that_ends_is_made_anew() {
     for connection in 1..=3 {
         until("a new connection", async || announcer.subscriptions() == connection).await;
         connected(&chain).await;
-        announcer.sends(HEAD);
+        announcer.sends(&head(1));
         timeout(Duration::from_secs(5), chain.announced()).await.expect("announced");
         announcer.hangs_up();
         until("the end is noticed", async || !announces(&chain)).await;
@@ -134,13 +141,29 @@ async fn a_flood_is_no_flood_of_wake_ups() {
     let (node, announcer) = (ScriptedNode::sound().await, Announcer::start(ACCEPTS).await);
     let chain = listening(&node, &announcer.address).await;
     connected(&chain).await;
-    (0..50).for_each(|_| announcer.sends(HEAD));
-    let mut woken = 0;
-    while timeout(Duration::from_millis(100), chain.announced()).await.is_ok() {
-        woken += 1;
-        assert!(woken <= 51, "woken more often than announced");
+    let wakes = async |time: Duration| {
+        let (started, mut woken) = (Instant::now(), 0);
+        while timeout(time.saturating_sub(started.elapsed()), chain.announced()).await.is_ok() {
+            woken += 1;
+        }
+        woken
+    };
+    (0..50).for_each(|number| announcer.sends(&head(number)));
+    let woken = wakes(Duration::from_secs(1)).await;
+    assert!((1..=8).contains(&woken), "woken {woken} times in a second");
+}
+
+#[tokio::test]
+async fn a_block_that_is_announced_again_wakes_nobody() {
+    let (node, announcer) = (ScriptedNode::sound().await, Announcer::start(ACCEPTS).await);
+    let chain = listening(&node, &announcer.address).await;
+    connected(&chain).await;
+    for number in [1, 2] {
+        announcer.sends(&head(number));
+        timeout(Duration::from_secs(5), chain.announced()).await.expect("announced");
     }
-    assert!(woken >= 1);
+    [1, 2, 1, 2].into_iter().for_each(|number| announcer.sends(&head(number)));
+    assert!(timeout(Duration::from_secs(1), chain.announced()).await.is_err(), "told already");
 }
 
 #[tokio::test]
@@ -166,7 +189,7 @@ async fn a_dropped_source_hangs_up() {
     assert_eq!(announcer.orders.receiver_count(), 1);
     drop(chain);
     until("the connection ends", async || {
-        announcer.sends(HEAD);
+        announcer.sends(&head(1));
         announcer.orders.receiver_count() == 0
     })
     .await;

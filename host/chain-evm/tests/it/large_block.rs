@@ -62,3 +62,80 @@ async fn is_believed_no_more_than_any_other() {
         assert!(matches!(answer, Err(ChainError::Inconsistent { .. })), "{name}: {answer:?}");
     }
 }
+
+/// What geth 1.13 and bsc allow all answers of one batch to hold together, in bytes, made small.
+const BATCH_BYTES_MAX: usize = 1_500;
+
+/// A node with geth's rule: once the answers of a batch have crossed the limit, the rest of them are errors, in an answer of
+/// status 200.
+async fn limited_like_geth() -> ScriptedNode {
+    ScriptedNode::start(move |request| {
+        let answer = |call: &Value| {
+            let mut answer = answer_all(call, &|call| {
+                if call["method"] != "eth_getTransactionReceipt" {
+                    return sound_result(call);
+                }
+                let all = receipts(NUMBER);
+                let found =
+                    all.as_array().and_then(|all| all.iter().find(|one| one["transactionHash"] == call["params"][0]));
+                found.cloned().unwrap_or(Value::Null)
+            });
+            if call["method"] == "eth_getBlockReceipts" && call["params"][0] == json!(format!("{NUMBER:#x}")) {
+                // The block that somebody has filled.
+                answer["result"] = json!(" ".repeat(BATCH_BYTES_MAX));
+            }
+            answer
+        };
+        let Some(calls) = request.as_array() else { return Reply::Json(answer(request)) };
+        if calls.iter().filter(|call| call["method"] == "eth_getBlockReceipts").count() > 1 {
+            // Before the block was filled.
+            return Reply::Json(answer_all(request, &sound_result));
+        }
+        let mut held = 0_usize;
+        let answers = calls.iter().map(|call| {
+            let answer = answer(call);
+            // Blocks and small answers are not what the limit is about here.
+            let counted = call["method"] == "eth_getTransactionReceipt" || answer["result"].is_string();
+            held = held.saturating_add(if counted { answer["result"].to_string().len() } else { 0 });
+            if held <= BATCH_BYTES_MAX {
+                return answer;
+            }
+            json!({"jsonrpc": "2.0", "id": call["id"], "error": {"code": -32003, "message": "response too large"}})
+        });
+        Reply::Json(answers.collect())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_batch_whose_later_answers_are_refused_is_asked_for_in_smaller_ones() {
+    let sound = ScriptedNode::sound().await;
+    let expected = chain(&[&sound]).transfers(BlockNumber(NUMBER)).await;
+    let limited = limited_like_geth().await;
+    let source = chain(&[&limited]);
+    // Blocks beside the full one show the level.
+    assert_eq!(source.transfers(BlockNumber(NUMBER)).await, expected);
+    assert!(limited.asked("eth_getTransactionReceipt") > 3, "more than once in a batch");
+}
+
+#[tokio::test]
+async fn a_block_that_takes_too_long_at_once_is_read_in_parts() {
+    let node = ScriptedNode::start(move |request| {
+        let answer = answer_all(request, &|call| {
+            let all = receipts(NUMBER);
+            let of = |hash: &Value| all.as_array()?.iter().find(|one| one["transactionHash"] == *hash).cloned();
+            match call["method"].as_str() {
+                Some("eth_getTransactionReceipt") => of(&call["params"][0]).unwrap_or(Value::Null),
+                _ => sound_result(call),
+            }
+        });
+        let calls = request.as_array().cloned().unwrap_or_default();
+        let whole = calls.iter().filter(|call| call["method"] == "eth_getBlockReceipts").count();
+        if whole == 1 { Reply::Silence } else { Reply::Json(answer) }
+    })
+    .await;
+    let mut config = crate::scripted::config(vec![node.url()]);
+    config.request_timeout = std::time::Duration::from_millis(400);
+    let found = crate::scripted::source(config).transfers(BlockNumber(NUMBER)).await.expect("answered");
+    assert_eq!(found.map(|found| found.transfers.len()), Some(3));
+}

@@ -5,6 +5,7 @@
 mod bad_answers;
 mod balances;
 mod canned;
+mod content;
 mod failover;
 mod finality;
 mod heads;

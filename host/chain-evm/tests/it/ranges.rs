@@ -57,9 +57,9 @@ async fn every_way_to_read_a_run_finds_the_same_transfers() {
             ("blocks of a node with limits", tokens_by_blocks(&[&narrow])),
             ("blocks of a node without receipts", tokens_by_blocks(&[&logs_only])),
             ("compressed blocks", tokens_by_blocks(&[&zipped])),
-            ("logs", by_logs(&[&sound], 1)),
-            ("logs of a node with limits", by_logs(&[&narrow], 1)),
-            ("logs of a node without receipts", by_logs(&[&logs_only], 1)),
+            ("logs", by_logs(&[&sound], 2)),
+            ("logs of a node with limits", by_logs(&[&narrow], 2)),
+            ("logs of a node without receipts", by_logs(&[&logs_only], 2)),
             ("logs of two nodes", by_logs(&[&sound, &narrow], 2)),
         ] {
             assert_eq!(source.transfers_in(range(first, last)).await.as_ref(), Ok(&tokens), "{name}");
@@ -81,7 +81,7 @@ async fn every_way_to_read_a_run_finds_the_same_transfers() {
 async fn full_blocks_are_read_through_every_limit() {
     let chain = Arc::new(CannedChain::mixed(200, 8));
     let narrow = node(&chain, CannedBehaviour { logs_max: Some(60), ..CannedBehaviour::default() }).await;
-    let found = by_logs(&[&narrow], 1).transfers_in(range(10, 190)).await.expect("answered");
+    let found = by_logs(&[&narrow], 2).transfers_in(range(10, 190)).await.expect("answered");
     assert_eq!(found.blocks.len(), 181);
     assert!(found.blocks.iter().all(|block| block.transfers.len() == 6), "4 payments and 2 trades");
     assert_eq!(
@@ -93,7 +93,7 @@ async fn full_blocks_are_read_through_every_limit() {
 #[tokio::test]
 async fn a_run_beyond_the_nodes_head_is_no_empty_run() {
     let chain = Arc::new(CannedChain::sparse(200, 5));
-    for source_of in [tokens_by_blocks as fn(&[&_]) -> _, |nodes| by_logs(nodes, 1)] {
+    for source_of in [tokens_by_blocks as fn(&[&_]) -> _, |nodes| by_logs(nodes, 2)] {
         let lagging = node(&chain, CannedBehaviour::default()).await;
         lagging.set_head(120);
         let source = source_of(&[&lagging]);
@@ -152,10 +152,52 @@ async fn logs_that_no_second_node_confirms_are_read_from_whole_blocks() {
 }
 
 #[tokio::test]
+async fn logs_count_when_a_whole_quorum_shows_the_same() {
+    let chain = Arc::new(CannedChain::mixed(60, 16));
+    let truth = {
+        let sound = node(&chain, CannedBehaviour::default()).await;
+        tokens_by_blocks(&[&sound]).transfers_in(range(1, 50)).await.expect("answered")
+    };
+    let hiding = || {
+        changing("eth_getLogs", |_, logs| {
+            if let Some(logs) = logs.as_array_mut() {
+                logs.remove(logs.len() / 2);
+            }
+        })
+    };
+    // Two that leave out the same do not outweigh the third.
+    let (one, two) = (node(&chain, hiding()).await, node(&chain, hiding()).await);
+    let sound = node(&chain, CannedBehaviour::default()).await;
+    assert_eq!(by_logs(&[&one, &two, &sound], 3).transfers_in(range(1, 50)).await.as_ref(), Ok(&truth));
+    // Three that show the same are enough without any whole block.
+    let (second, third) =
+        (node(&chain, CannedBehaviour::default()).await, node(&chain, CannedBehaviour::default()).await);
+    sound.forget();
+    assert_eq!(by_logs(&[&sound, &second, &third], 3).transfers_in(range(1, 50)).await.as_ref(), Ok(&truth));
+    for node in [&sound, &second, &third] {
+        assert_eq!(node.counts().of("eth_getBlockReceipts"), 0);
+        assert!(node.counts().of("eth_getLogs") > 0);
+    }
+}
+
+#[tokio::test]
+async fn a_single_node_is_not_believed_to_show_all_logs() {
+    let chain = Arc::new(CannedChain::sparse(5, 2));
+    let (one, two) = (node(&chain, CannedBehaviour::default()).await, node(&chain, CannedBehaviour::default()).await);
+    let mut config = canned_config(&[&one, &two]);
+    config.assets.remove(0);
+    config.catch_up = CatchUp::Logs;
+    let refused = try_source(config.clone()).err().expect("a quorum of one");
+    assert!(refused.to_string().contains("quorum = 2") && !refused.is_transient(), "{refused}");
+    config.quorum = 2;
+    assert!(try_source(config).is_ok());
+}
+
+#[tokio::test]
 async fn a_block_with_more_logs_than_a_node_shows_is_read_whole() {
     let chain = Arc::new(CannedChain::mixed(10, 16));
     let narrow = node(&chain, limited(10, 5_000, 1_000)).await;
-    let found = by_logs(&[&narrow], 1).transfers_in(range(2, 3)).await.expect("answered");
+    let found = by_logs(&[&narrow], 2).transfers_in(range(2, 3)).await.expect("answered");
     assert_eq!(found.blocks.len(), 2);
 }
 
@@ -164,7 +206,7 @@ async fn noticed(name: &str, chain: &Arc<CannedChain>, liar: CannedBehaviour) {
     let sound = node(chain, CannedBehaviour::default()).await;
     let truth = tokens_by_blocks(&[&sound]).transfers_in(range(1, 30)).await.expect("answered");
     let liar = node(chain, liar).await;
-    assert_eq!(by_logs(&[&liar], 1).transfers_in(range(1, 30)).await.as_ref(), Ok(&truth), "{name}");
+    assert_eq!(by_logs(&[&liar], 2).transfers_in(range(1, 30)).await.as_ref(), Ok(&truth), "{name}");
     assert!(liar.counts().of("eth_getBlockReceipts") >= 30, "{name} was believed");
 }
 
@@ -210,7 +252,7 @@ async fn a_node_that_knows_a_block_and_not_its_logs_is_not_believed() {
     let empty = node(&chain, behaviour).await;
     for answer in [
         by_blocks(&[&empty]).transfers(BlockNumber(7)).await.map(drop),
-        by_logs(&[&empty], 1).transfers_in(range(1, 10)).await.map(drop),
+        by_logs(&[&empty], 2).transfers_in(range(1, 10)).await.map(drop),
     ] {
         let Err(ChainError::Inconsistent { reason }) = &answer else { unreachable!("{answer:?}") };
         assert!(reason.contains("must hold logs by its bloom filter"), "{reason}");
@@ -238,7 +280,7 @@ async fn a_filter_that_other_logs_make_is_no_reason_to_stop() {
     let source = by_blocks(&[&node]);
     let found = source.transfers(BlockNumber(1)).await.expect("answered").expect("known");
     assert!(found.transfers.is_empty());
-    let found = by_logs(&[&node], 1).transfers_in(range(1, 1)).await.expect("answered");
+    let found = by_logs(&[&node], 2).transfers_in(range(1, 1)).await.expect("answered");
     assert!(found.blocks.is_empty());
 }
 
@@ -297,12 +339,12 @@ async fn coins_of_failed_transactions_do_not_count_at_any_level() {
 async fn a_run_costs_few_requests_and_a_distant_node_is_asked_several_at_once() {
     let chain = Arc::new(CannedChain::sparse(2_000, 8));
     let distant = node(&chain, CannedBehaviour::distant(Duration::from_millis(20))).await;
-    let source = by_logs(&[&distant], 1);
+    let source = by_logs(&[&distant], 2);
     source.transfers_in(range(1, 2_000 - 1)).await.expect("answered");
     distant.forget();
     let found = source.transfers_in(range(1, 2_000 - 1)).await.expect("answered");
     assert_eq!(found.blocks.len(), 249);
-    assert!(distant.counts().requests <= 60, "{:?}", distant.counts());
+    assert!(distant.counts().requests <= 120, "60 for each of two answers: {:?}", distant.counts());
 }
 
 #[tokio::test]
@@ -311,12 +353,15 @@ async fn coins_cannot_be_found_by_logs() {
     let node = node(&chain, CannedBehaviour::default()).await;
     let mut config = canned_config(&[&node]);
     config.catch_up = CatchUp::Logs;
+    config.nodes.push("http://127.0.0.1:1/".parse().expect("a URL"));
+    config.quorum = 2;
     let refused = try_source(config.clone()).err().expect("a native asset");
     assert!(refused.to_string().contains("chains.bsc.catch_up"), "{refused}");
     assert!(!refused.is_transient());
     config.assets.clear();
     assert!(try_source(config.clone()).is_err(), "nothing to look for");
     config.catch_up = CatchUp::Blocks;
+    config.quorum = 1;
     let source = source(config);
     assert!(source.transfers_in(range(1, 3)).await.expect("answered").blocks.is_empty());
 }

@@ -176,6 +176,7 @@ pub(crate) fn config(nodes: Vec<Url>) -> EvmChainConfig {
         quorum,
         catch_up: CatchUp::Blocks,
         fallback_depth: None,
+        fallback_after: Duration::from_millis(200),
         checkpoint: None,
         websockets: Vec::new(),
         name: "bsc".parse().expect("a name"),
