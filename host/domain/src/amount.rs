@@ -82,6 +82,10 @@ impl Amount {
     pub const ZERO: Self = Self(U256::ZERO);
     /// The largest amount, 2^256 - 1 base units.
     pub const MAX: Self = Self(U256::MAX);
+    /// The largest payment that is taken for money, 2^192 - 1 base units: no asset that is worth anything has as many, and
+    /// 2^64 payments, more than any chain will ever carry, stay within 256 bits. A contract that lets anybody mint can show
+    /// larger ones, and no sum may stop at them.
+    pub const PAYMENT_MAX: Self = Self(U256::from_limbs([u64::MAX, u64::MAX, u64::MAX, 0]));
 
     /// An amount of `units` base units.
     #[must_use]

@@ -12,7 +12,7 @@ use crate::id::DepositId;
 pub struct Transfer {
     /// What makes it the same transfer wherever it is seen.
     pub identity: TransferIdentity,
-    /// Who sent it, where the chain shows it. For a payment from an exchange this is the exchange's wallet: never a refund
+    /// Who sent it, where the chain proves it: for tokens, not for the chain's own coins. For a payment from an exchange this is the exchange's wallet: never a refund
     /// address.
     pub from: Option<Address>,
     /// How much, in base units; above zero.

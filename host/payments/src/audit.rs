@@ -2,10 +2,10 @@
 //!
 //! Re-checks the invariants of the ledger from the stored records and from the nodes' answers, page by page with bounded
 //! memory, beside a running host or alone. It changes nothing, except that it freezes a chain when it is asked to and finds
-//! money missing or too much.
+//! money missing, or more credited than there is. Money that no record explains freezes nothing: it is harmless where it is.
 //!
 //! A running host goes on writing meanwhile. So every check either rests on facts that never change again (a final deposit,
-//! a posting, an event, a final block), or is repeated until the records it compares stood still.
+//! a posting, an event, a final block), or is repeated until the records it compares stood still or agree.
 //!
 //! What it does not do: it repairs nothing, and it trusts no sum that is kept beside the records it is made of.
 
@@ -16,6 +16,7 @@ mod holdings;
 mod invoices;
 mod ledger;
 mod pace;
+mod patience;
 mod report;
 mod transfers;
 mod window;
@@ -50,7 +51,7 @@ pub struct Scope {
     pub chain: Option<ChainName>,
     /// From which block on the chains are held against the books.
     pub from: From,
-    /// Freeze a chain on which money is missing or too much.
+    /// Freeze a chain on which money is missing, or more is credited than there is.
     pub freeze: bool,
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use thiserror::Error;
-use xthonpay_domain::asset::{Asset, AssetId};
+use xthonpay_domain::asset::{Asset, AssetId, AssetKind};
 use xthonpay_domain::text::{ChainName, Symbol};
 
 /// What a chain asks of every payment.
@@ -52,6 +52,12 @@ impl Catalog {
     #[must_use]
     pub fn new(chains: BTreeMap<ChainName, ChainTerms>, assets: Vec<Asset>) -> Self {
         Self { chains, assets: assets.into_iter().map(|asset| (asset.id.clone(), asset)).collect() }
+    }
+
+    /// Whether an asset is the native coin of its chain, as far as it is accepted.
+    #[must_use]
+    pub fn is_native(&self, asset: &AssetId) -> bool {
+        self.assets.get(asset).is_some_and(|asset| matches!(asset.kind, AssetKind::Native))
     }
 
     /// Every accepted asset, by name.

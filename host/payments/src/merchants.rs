@@ -1,6 +1,10 @@
 //! Merchants and their keys.
 //!
 //! Secrets are made here, returned once in plain to the caller, and stored sealed.
+//!
+//! A merchant's account in the derivation tree is drawn at random and not counted: a count would start over at the account of
+//! a merchant that a restored backup does not know, and give that merchant's addresses, to which customers may still pay, to
+//! another one.
 
 use std::sync::Arc;
 
@@ -8,6 +12,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use ipnet::IpNet;
 use thiserror::Error;
+use tracing::warn;
 use xthonpay_domain::access::{KeyId, Mode, Scope, SignatureScheme};
 use xthonpay_domain::id::MerchantId;
 use xthonpay_domain::text::Label;
@@ -22,6 +27,13 @@ use crate::scanning::watch_set::WatchSet;
 
 /// Bytes of a fresh secret: 256 bits, the strength of the HMAC-SHA256 that it keys.
 const SECRET_BYTES: usize = 32;
+
+/// Accounts of derivation paths are hardened, which leaves 31 bits.
+const ACCOUNT_MASK: u32 = 0x7fff_ffff;
+
+/// Accounts that are drawn before a new merchant is given up. With 100,000 merchants one draw in 20,000 meets a taken one; so
+/// many in a row mean that the store refuses for another reason.
+const DRAWS_MAX: u32 = 8;
 
 /// Networks that a key's IP list may have. Bounds the work per request.
 pub const IP_LIST_MAX: usize = 64;
@@ -117,26 +129,37 @@ impl Merchants {
     /// [`MerchantError`].
     pub async fn create(&self, name: Label) -> Result<NewMerchant, MerchantError> {
         let id = MerchantId::from_random(bytes(self.random.as_ref()));
-        let account = self.store.take_numbers(&Counter::MerchantAccount, 1).await?;
         let index = self.store.take_numbers(&Counter::AddressIndex(id.clone()), 1).await?;
-        let address = self.addresses.derive(account, index)?;
         let secret = Zeroizing::new(bytes::<SECRET_BYTES>(self.random.as_ref()));
         let webhook_secret = Zeroizing::new(format!("whsec_{}", STANDARD.encode(secret.as_slice())));
-        let merchant = Merchant {
-            account,
-            name,
-            created_at: self.clock.now(),
-            webhook_secret: self.vault.seal(Purpose::WebhookSecret, id.as_str(), webhook_secret.as_bytes()),
-            id: id.clone(),
-        };
-        let deposit_address = OwnAddress { address, merchant: id, invoice: None, index };
-        let changes = Changeset::new()
-            .with(Write::CreateMerchant(merchant.clone()))
-            .with(Write::CreateAddress(deposit_address.clone()));
-        // Before the record exists, see the watch set.
-        self.watch.insert(address);
-        self.store.commit(changes).await?;
-        Ok(NewMerchant { merchant, deposit_address, webhook_secret })
+        let sealed = self.vault.seal(Purpose::WebhookSecret, id.as_str(), webhook_secret.as_bytes());
+        let created_at = self.clock.now();
+        for _ in 0..DRAWS_MAX {
+            let account = u32::from_be_bytes(bytes(self.random.as_ref())) & ACCOUNT_MASK;
+            let address = match self.addresses.derive(account, index) {
+                Ok(address) => address,
+                Err(DeriveError::Unusable { account, index }) => {
+                    warn!(account, index, "this path has no key; another account is drawn");
+                    continue;
+                }
+                Err(error) => return Err(error.into()),
+            };
+            let (id, name, webhook) = (id.clone(), name.clone(), sealed.clone());
+            let merchant = Merchant { id, account, name, created_at, webhook_secret: webhook };
+            let deposit_address = OwnAddress { address, merchant: merchant.id.clone(), invoice: None, index };
+            let changes = Changeset::new()
+                .with(Write::CreateMerchant(merchant.clone()))
+                .with(Write::CreateAddress(deposit_address.clone()));
+            // Before the record exists, see the watch set.
+            self.watch.insert(address);
+            match self.store.commit(changes).await {
+                Ok(()) => return Ok(NewMerchant { merchant, deposit_address, webhook_secret }),
+                // Somebody has the account, or its address was claimed as one that a lost merchant had.
+                Err(CommitError::Refused) => warn!(account, "this account is taken; another one is drawn"),
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Err(CommitError::Refused.into())
     }
 
     /// Makes a key.

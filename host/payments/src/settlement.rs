@@ -39,6 +39,9 @@ const TICK: Duration = Duration::from_millis(500);
 const RULINGS_AT_ONCE: usize = 8;
 /// Invoices that expire in one look at the store.
 const EXPIRIES_PER_TICK: usize = 200;
+/// Pages of invoices that wait for their balances to be looked at, behind which others are still found. Bounds one look at
+/// the store to some hundred milliseconds.
+const WAITING_PAGES_MAX: usize = 50;
 /// How often a record that changed in the meantime is read again before it is left to the next tick.
 const ATTEMPTS_MAX: u32 = 5;
 /// How often rules are asked about one sum before a person is: with the pauses of [`Questions`], about half an hour.
@@ -175,11 +178,11 @@ impl Settlement {
         Ok(())
     }
 
-    /// Stores a ruling, unless the sum that it judged is no longer the invoice's.
+    /// Stores a ruling, unless it no longer fits the sum that the invoice has by now.
     async fn store_ruling(&self, id: &InvoiceId, ruling: Ruling) -> Result<(), SettlementError> {
         for _ in 0..ATTEMPTS_MAX {
             let Some(invoice) = self.store.invoice(id).await? else { return Ok(()) };
-            if invoice.assessment.received != ruling.judged || !invoice.assessment.awaits_ruling {
+            if !ruling.fits(&invoice.terms, invoice.assessment.received) || !invoice.assessment.awaits_ruling {
                 return Ok(());
             }
             match self.update(&invoice, Some(ruling)).await {
@@ -196,6 +199,9 @@ impl Settlement {
 
     /// Lets the invoices expire whose expiry their chain has passed, a bounded number on each chain.
     ///
+    /// Those in the native coin expire only when their balances were looked at behind their expiry: before that, coins that no
+    /// transfer shows may be there.
+    ///
     /// On a frozen chain none expires: whether its final blocks are what they seem is the question there. Rulings go on, as they
     /// are about money that is credited and stays so.
     ///
@@ -204,7 +210,7 @@ impl Settlement {
     pub async fn expire_all(&self) -> Result<(), SettlementError> {
         let mut outcome = Ok(());
         for status in &self.chains {
-            outcome = outcome.and(self.expire_of(&status.get().chain, status.finalized_time()).await);
+            outcome = outcome.and(self.expire_of(&status.chain(), status.finalized_time()).await);
         }
         outcome
     }
@@ -214,7 +220,7 @@ impl Settlement {
         if self.store.cursor(chain).await?.is_some_and(|cursor| cursor.frozen.is_some()) {
             return outcome;
         }
-        for invoice in self.store.invoices_past_expiry(chain, finalized_time, None, EXPIRIES_PER_TICK).await? {
+        for invoice in self.expired(chain, finalized_time).await? {
             match self.update(&invoice, None).await {
                 // A payment came at the same moment; the next tick looks again.
                 Ok(()) | Err(SettlementError::Commit(CommitError::Refused)) => {}
@@ -227,6 +233,33 @@ impl Settlement {
         outcome
     }
 
+    /// The next invoices that expire. Those that wait for their balances do not hold up those behind them.
+    async fn expired(&self, chain: &ChainName, finalized_time: Timestamp) -> Result<Vec<Invoice>, StoreError> {
+        let mut after = None;
+        for _ in 0..WAITING_PAGES_MAX {
+            let page =
+                self.store.invoices_past_expiry(chain, finalized_time, after.as_ref(), EXPIRIES_PER_TICK).await?;
+            let is_last = page.len() < EXPIRIES_PER_TICK;
+            after = page.last().map(|last| (last.terms.expires_at, last.id.clone()));
+            let expired = |invoice: &Invoice| self.known_time(invoice, finalized_time) > invoice.terms.expires_at;
+            let expired: Vec<Invoice> = page.into_iter().filter(expired).collect();
+            if is_last || !expired.is_empty() {
+                return Ok(expired);
+            }
+        }
+        Ok(Vec::new())
+    }
+
+    /// The chain time up to which all that an invoice received is known.
+    fn known_time(&self, invoice: &Invoice, finalized_time: Timestamp) -> Timestamp {
+        let asset = &invoice.terms.asset;
+        if !invoice.assessment.state.awaits_expiry() || !self.catalog.is_native(asset) {
+            return finalized_time;
+        }
+        let status = self.chains.iter().find(|status| status.chain() == asset.chain);
+        status.map_or(Timestamp::EPOCH, SharedStatus::balances_until).min(finalized_time)
+    }
+
     /// The invoice's next revision from what is known now.
     async fn update(&self, invoice: &Invoice, ruling: Option<Ruling>) -> Result<(), SettlementError> {
         let chain = &invoice.terms.asset.chain;
@@ -234,6 +267,7 @@ impl Settlement {
         // From the store rather than from the scanner's memory: chain time must not run ahead of the stored deposits.
         let finalized_time = self.store.cursor(chain).await?.map_or(Timestamp::EPOCH, |cursor| cursor.finalized.time);
         let at = self.clock.now();
+        let finalized_time = self.known_time(invoice, finalized_time);
         let facts = NewFacts { deposits: &deposits, payment_events: &[], ruling, finalized_time, at };
         let Some((next, events)) = reassess(invoice, facts, self.catalog.as_ref())? else { return Ok(()) };
         let mut changes = Changeset::new();

@@ -82,7 +82,8 @@ pub struct PaymentSnapshot {
     pub amount: String,
     /// The transaction; `null` for coins that a contract passed on, which only the balance of the address shows.
     pub tx_hash: Option<String>,
-    /// The sender on the chain, where one is known; for payments from exchanges not an address that can take a refund.
+    /// The sender of tokens, as their contract logged it; `null` for the chain's own coins, whose sender nothing proves. For
+    /// payments from exchanges not an address that can take a refund.
     pub from_address: Option<String>,
     /// The receiving address.
     pub to_address: String,

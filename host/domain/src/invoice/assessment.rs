@@ -144,13 +144,24 @@ pub enum Advice {
     Review,
 }
 
-/// The rules' last word, and the sum of final payments that they saw when they gave it. It holds for that sum only.
+/// The rules' last word, and the sum of final payments that they saw when they gave it. See [`Ruling::fits`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ruling {
     /// What they said.
     pub advice: Advice,
     /// The final sum that they judged, in base units of the invoice's asset.
     pub judged: Amount,
+}
+
+impl Ruling {
+    /// Whether the word can hold for an invoice that has received this sum by now: it does for the sum that was judged, and
+    /// whoever agreed to a sum that reaches the target agreed to more. Otherwise anybody who sends a grain with every block
+    /// could keep an invoice from being settled.
+    #[must_use]
+    pub fn fits(&self, terms: &Terms, received: Amount) -> bool {
+        let enough = self.advice == Advice::Settle && self.judged >= terms.target();
+        self.judged == received || (enough && self.judged < received)
+    }
 }
 
 /// One deposit on the invoice's address, as far as the state machine needs to know.
@@ -259,21 +270,24 @@ impl Sums {
     }
 }
 
-/// Computes where an invoice stands.
+/// Computes where an invoice stands. Payments above [`Amount::PAYMENT_MAX`] count like those in another asset: not at all.
 ///
 /// # Errors
-/// [`AmountError::Overflow`] when payments sum to more than 2^256 - 1, which no real asset allows.
+/// [`AmountError::Overflow`] when payments sum to more than 2^256 - 1, for which they would have to be more than 2^64.
 pub fn assess(terms: &Terms, facts: Facts<'_>) -> Result<Assessment, AmountError> {
     let on_chain = |payment: &&PaymentFact| payment.state != DepositState::Orphaned;
-    let counted: Vec<&PaymentFact> =
-        facts.payments.iter().filter(on_chain).filter(|payment| payment.asset == terms.asset).collect();
+    let is_money = |payment: &&PaymentFact| payment.asset == terms.asset && payment.amount <= Amount::PAYMENT_MAX;
+    let counted: Vec<&PaymentFact> = facts.payments.iter().filter(on_chain).filter(is_money).collect();
     let sums = Sums::of(terms, &counted)?;
     let target = terms.target();
-    let ruling = facts.ruling.filter(|ruling| ruling.judged == sums.received).map(|ruling| ruling.advice);
     let cancelled = facts.before == InvoiceState::Cancelled;
     let expired = facts.finalized_time > terms.expires_at;
 
     let reached_in_time = !cancelled && sums.in_time >= target;
+    // Lateness is judged with the sum that was there.
+    let holds =
+        |ruling: &Ruling| ruling.fits(terms, sums.received) && (reached_in_time || ruling.judged == sums.received);
+    let ruling = facts.ruling.filter(holds).map(|ruling| ruling.advice);
     // Money that came late can still settle the invoice if it is final, in the monitor window, and the rules accept it.
     let can_settle = if reached_in_time {
         sums.received_in_time >= target
@@ -299,10 +313,12 @@ pub fn assess(terms: &Terms, facts: Facts<'_>) -> Result<Assessment, AmountError
     let sticky = |flag: Flags| was_paid && facts.flags_before.contains(flag);
     let late = counted.iter().any(|payment| cancelled || payment.block_time > terms.expires_at);
     let wrong_asset = facts.payments.iter().filter(on_chain).any(|payment| payment.asset != terms.asset);
+    let implausible = facts.payments.iter().filter(on_chain).any(|payment| payment.amount > Amount::PAYMENT_MAX);
     let left_over = matches!(state, InvoiceState::Expired | InvoiceState::Cancelled) && !sums.received.is_zero();
     let held_for_review = !is_paid && ruling == Some(Advice::Review);
     let late_after_paid = was_paid && late && !facts.flags_before.contains(Flags::LATE);
-    let needs_review = held_for_review || left_over || wrong_asset || late_after_paid || sticky(Flags::NEEDS_REVIEW);
+    let needs_review =
+        held_for_review || left_over || wrong_asset || implausible || late_after_paid || sticky(Flags::NEEDS_REVIEW);
     let flags = Flags::WITHIN_TOLERANCE.when(is_paid && sums.received < terms.due)
         | Flags::OVERPAID.when(sums.received > terms.due)
         | Flags::LATE.when(late || sticky(Flags::LATE))

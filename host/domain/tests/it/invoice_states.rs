@@ -76,7 +76,7 @@ const PAID: [(&str, u128, &str); 6] = [
 ];
 
 /// What the rules say, and which sum it holds for.
-const RULED: [(&str, u128, &str); 5] = [
+const RULED: [(&str, u128, &str); 6] = [
     (
         "rules that wait are asked again",
         0,
@@ -114,6 +114,20 @@ const RULED: [(&str, u128, &str); 5] = [
         rules: review on 99 | confirming? | multi_payment | 100+0 | -
         rules: settle on 100 | paid       | multi_payment | 100+0 | invoice.paid
         rules: review on 100 | paid       | multi_payment | 100+0 | -
+        ",
+    ),
+    (
+        "who agrees to a sum that reaches the target agrees to more, unless lateness was judged",
+        0,
+        "
+        a: 100           | confirming     | -                       | 0+100 | invoice.confirming
+        b: 1             | confirming     | multi_payment           | 0+101 | -
+        a final          | confirming?    | multi_payment           | 100+1 | -
+        b final          | confirming?    | overpaid, multi_payment | 101+0 | -
+        rules: review on 100 | confirming? | overpaid, multi_payment | 101+0 | -
+        rules: settle on 99 | confirming? | overpaid, multi_payment | 101+0 | -
+        rules: settle on 102 | confirming? | overpaid, multi_payment | 101+0 | -
+        rules: settle on 100 | paid       | overpaid, multi_payment | 101+0 | invoice.paid, invoice.overpaid
         ",
     ),
     (

@@ -1,4 +1,4 @@
-//! Freezes chains on which money is missing or too much, until an operator resumes them.
+//! Freezes chains on which money is missing, or more is credited than there is, until an operator resumes them.
 
 use super::report::Findings;
 use super::{Audit, AuditError};

@@ -62,7 +62,7 @@ impl Invariant {
         }
     }
 
-    /// Whether a breach means that money is missing or too much.
+    /// Whether a breach can mean that money is missing, or that more is credited than there is.
     fn is_about_money(self) -> bool {
         match self {
             Self::Deposits | Self::Holdings => true,
@@ -176,7 +176,7 @@ pub struct Report {
 pub(super) struct Findings {
     breaches: Vec<Breach>,
     totals: BTreeMap<Invariant, u64>,
-    /// Chains on which money is missing or too much, with the first reason.
+    /// Chains on which money is missing, or more is credited than there is, with the first reason.
     money: BTreeMap<ChainName, String>,
     not_checked: Vec<NotChecked>,
     chains: Vec<ChainAudited>,
@@ -215,7 +215,7 @@ impl Findings {
         })
     }
 
-    /// Something does not hold; `chain` is the one whose money it is about.
+    /// Something does not hold; `chain` is the one on which money is missing, or more credited than there is, if so.
     pub(super) fn breach(
         &mut self,
         invariant: Invariant,
@@ -264,7 +264,7 @@ impl Findings {
         }
     }
 
-    /// Chains on which money is missing or too much, with the first reason.
+    /// Chains on which money is missing, or more is credited than there is, with the first reason.
     pub(super) fn money(&self) -> &BTreeMap<ChainName, String> {
         &self.money
     }

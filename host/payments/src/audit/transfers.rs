@@ -21,29 +21,61 @@ use crate::scanning::watch_set::WatchSet;
 /// Blocks that are read at once: some 10 MB where every block holds a hundred transfers.
 const BLOCKS_AT_ONCE: u64 = 500;
 
+/// Transfers that are looked at again at once. Bounds the memory.
+const SUSPECTS_MAX: usize = 1_000;
+/// Steps within which a scanner credits what has become final, 100 deposits each.
+const STEPS_TO_CREDIT: u64 = 3;
+
 /// The lowest block that can hold a transfer: the genesis block has no transaction.
 const BLOCK_FIRST: BlockNumber = BlockNumber(1);
 
+/// Something wrong about a transfer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Misrecorded {
+    /// It is not credited, and how it can be. More is there than was credited, so nothing has to stop for it.
+    Uncredited(String),
+    /// It is credited as something else.
+    Differently(String),
+}
+
 /// What is wrong with what is stored of a transfer in a final block.
-fn misrecorded(transfer: &Transfer, block: &BlockRef, stored: Option<&Deposit>, cursor: &Cursor) -> Option<String> {
+fn misrecorded(
+    transfer: &Transfer,
+    block: &BlockRef,
+    stored: Option<&Deposit>,
+    cursor: &Cursor,
+) -> Option<Misrecorded> {
+    let uncredited = |what| Some(Misrecorded::Uncredited(what));
+    let differently = |what| Some(Misrecorded::Differently(what));
     let Some(deposit) = stored else {
-        return Some(format!("it has no deposit; run `xthonpay rescan --from {0} --to {0}`", block.number));
+        return uncredited(format!(
+            "it has no deposit; run `xthonpay rescan --from {0} --to {0}`, which says so if its coins are credited already",
+            block.number
+        ));
     };
     let id = &deposit.id;
     if deposit.transfer.amount != transfer.amount {
-        return Some(format!("deposit {id} has the amount {}; correct it by a posting", deposit.transfer.amount));
+        return differently(format!(
+            "deposit {id} has the amount {}; correct it by a posting",
+            deposit.transfer.amount
+        ));
     }
     if deposit.block.hash != block.hash {
-        return Some(format!("deposit {id} is recorded in block {} {}", deposit.block.number, deposit.block.hash));
+        return differently(format!(
+            "deposit {id} is recorded in block {} {}",
+            deposit.block.number, deposit.block.hash
+        ));
     }
     match deposit.state {
         DepositState::Final => None,
         // It may still await confirmations.
         DepositState::Seen if !deposit.is_creditable(&cursor.finalized, &cursor.tip) => None,
         DepositState::Seen => {
-            Some(format!("deposit {id} is not credited; restart the host, and if that does not help rescan"))
+            uncredited(format!("deposit {id} is not credited; restart the host, and if that does not help rescan"))
         }
-        DepositState::Orphaned => Some(format!("deposit {id} is recorded as gone from the chain; rescan the block")),
+        DepositState::Orphaned => {
+            uncredited(format!("deposit {id} is recorded as gone from the chain; rescan the block"))
+        }
     }
 }
 
@@ -149,13 +181,21 @@ impl Audit {
         let ours = WatchSet::default();
         ours.load(self.store.as_ref()).await?;
         let (mut rest, mut below, mut accounted) = (Some(range), None, 0);
+        let mut suspects = Vec::new();
         while let Some(left) = rest {
             let (part, more) = left.split_first(BLOCKS_AT_ONCE);
             let found = agreed_run(chain.source, part, below).await?;
             for of_block in &found.blocks {
                 for transfer in of_block.transfers.iter().filter(|transfer| !transfer.amount.is_zero()) {
                     if ours.contains(&transfer.identity.to) {
-                        self.transfer(chain, transfer, &of_block.block, &mut accounted, findings).await?;
+                        count(&mut findings.checked.chain_transfers);
+                        if self.transfer(chain, transfer, &of_block.block, &mut accounted).await?.is_none() {
+                            continue;
+                        }
+                        suspects.push((transfer.clone(), of_block.block));
+                        if suspects.len() >= SUSPECTS_MAX {
+                            self.look_again(chain, &mut suspects, &mut accounted, findings).await?;
+                        }
                     }
                 }
             }
@@ -166,18 +206,48 @@ impl Audit {
             });
             (rest, below) = (more, Some(found.last.hash));
         }
+        self.look_again(chain, &mut suspects, &mut accounted, findings).await?;
         Ok(accounted)
     }
 
+    /// Tells what is wrong with these transfers, as far as a running host does not put it right within a moment: what it has
+    /// processed as final is credited with its next step.
+    async fn look_again(
+        &self,
+        chain: &Chain<'_>,
+        suspects: &mut Vec<(Transfer, BlockRef)>,
+        accounted: &mut u64,
+        findings: &mut Findings,
+    ) -> Result<(), AuditError> {
+        let name = &chain.cursor.chain;
+        if suspects.is_empty() {
+            return Ok(());
+        }
+        if let Some(now) = self.store.cursor(name).await? {
+            let steps = now.revision.saturating_add(STEPS_TO_CREDIT);
+            self.wait_for(name, |cursor| cursor.revision >= steps).await?;
+        }
+        for (transfer, block) in suspects.drain(..) {
+            let Some(wrong) = self.transfer(chain, &transfer, &block, accounted).await? else { continue };
+            let identity = &transfer.identity;
+            let tx = identity.origin.tx().map_or_else(|| "no transaction".to_owned(), |tx| tx.to_string());
+            let subject = format!("{} {} to {} in {tx}", transfer.amount, identity.asset, identity.to);
+            match wrong {
+                Misrecorded::Uncredited(detail) => findings.breach(Invariant::Deposits, None, subject, detail),
+                Misrecorded::Differently(detail) => findings.breach(Invariant::Deposits, Some(name), subject, detail),
+            }
+        }
+        Ok(())
+    }
+
+    /// Looks up the deposit of a transfer, counts it if it is final, and says what is wrong with it.
     async fn transfer(
         &self,
         chain: &Chain<'_>,
         transfer: &Transfer,
         block: &BlockRef,
         accounted: &mut u64,
-        findings: &mut Findings,
-    ) -> Result<(), AuditError> {
-        count(&mut findings.checked.chain_transfers);
+    ) -> Result<Option<Misrecorded>, AuditError> {
         let stored = self.store.deposit(&transfer.identity.deposit_id()).await?;
         if stored
             .as_ref()
@@ -185,13 +255,7 @@ impl Audit {
         {
             count(accounted);
         }
-        if let Some(detail) = misrecorded(transfer, block, stored.as_ref(), &chain.cursor) {
-            let identity = &transfer.identity;
-            let tx = identity.origin.tx().map_or_else(|| "no transaction".to_owned(), |tx| tx.to_string());
-            let subject = format!("{} {} to {} in {tx}", transfer.amount, identity.asset, identity.to);
-            findings.breach(Invariant::Deposits, Some(&chain.cursor.chain), subject, detail);
-        }
-        Ok(())
+        Ok(misrecorded(transfer, block, stored.as_ref(), &chain.cursor))
     }
 
     async fn count_deposits(&self, within: &InRange<'_>) -> Result<u64, StoreError> {
@@ -305,7 +369,9 @@ mod tests {
         for (stored, cursor, told) in cases {
             let found = misrecorded(&transfer(5), &block(10), stored.as_ref(), &cursor);
             let fits = match (&found, told) {
-                (Some(found), Some(told)) => found.contains(told),
+                (Some(Misrecorded::Uncredited(found) | Misrecorded::Differently(found)), Some(told)) => {
+                    found.contains(told)
+                }
                 (None, None) => true,
                 _ => false,
             };

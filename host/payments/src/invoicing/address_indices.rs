@@ -75,6 +75,8 @@ struct Run {
     derived: VecDeque<(u32, Address)>,
     /// The lowest index that is not derived yet.
     frontier: u32,
+    /// The highest index that is derived here and had a record before.
+    recorded: Option<u32>,
     /// Paths without a key that were met in a row.
     unusable: u32,
 }
@@ -83,7 +85,7 @@ impl Run {
     /// Nothing taken; `frontier` is derived next.
     fn new(account: u32, frontier: u32) -> Self {
         let derived = VecDeque::new();
-        Self { account, free: 0..0, coming: None, later: None, derived, frontier, unusable: 0 }
+        Self { account, free: 0..0, coming: None, later: None, derived, frontier, recorded: None, unusable: 0 }
     }
 
     /// Adds indices that were taken.
@@ -165,10 +167,12 @@ impl AddressIndices {
         }
     }
 
-    /// Watches the gap of every merchant, before the first block is looked at; returns how many addresses were derived.
+    /// Watches the gap of every merchant, before the first block is looked at and after the addresses in the store are
+    /// watched; returns how many addresses were derived.
     ///
     /// From a run below the counter on: of the newest run some indices can have been given out after the backup from which
-    /// the store was restored. Costs some 50 µs an address, 2 ms a merchant.
+    /// the store was restored. An address that has a record already, at or above the counter, was claimed: the gap begins
+    /// beyond it, and the counter is moved there. Costs some 50 µs an address, 2 ms a merchant.
     ///
     /// # Errors
     /// [`NextAddressError`].
@@ -180,11 +184,16 @@ impl AddressIndices {
             after = Some(last.id.clone());
             let counters = stream::iter(&page).map(|merchant| async move {
                 let counter = Counter::AddressIndex(merchant.id.clone());
-                Ok::<_, StoreError>((merchant, self.store.next_number(&counter).await?))
+                let next = self.store.next_number(&counter).await?;
+                Ok::<_, StoreError>((merchant, counter, next))
             });
             let mut counted = counters.buffered(READS_AT_ONCE);
-            while let Some((merchant, next)) = counted.try_next().await? {
-                addresses = addresses.saturating_add(self.watch_gap(merchant, next)?);
+            while let Some((merchant, counter, next)) = counted.try_next().await? {
+                let (derived, unused) = self.watch_gap(merchant, next)?;
+                if let Some(claimed) = unused.checked_sub(next).filter(|claimed| *claimed > 0) {
+                    self.store.take_numbers(&counter, claimed).await?;
+                }
+                addresses = addresses.saturating_add(derived);
                 // Other tasks of the thread get their turn between two merchants.
                 yield_now().await;
             }
@@ -196,35 +205,42 @@ impl AddressIndices {
     }
 
     /// The place of a watched address that was given out by nobody, to whom a payment has come: from now on neither it nor
-    /// any address below it is handed out. Takes numbers from the store, and may be asked again for the same address.
+    /// any address below it is handed out. The gap moves on beyond it. May be asked again for the same address.
+    ///
+    /// In memory alone, as the address gets its record with the deposit: a claim that was never stored leaves nothing behind,
+    /// and one that was is found from the record when a host starts. Numbers that were taken here would move the counter, and
+    /// with it the gap of the next start, past addresses whose deposits a crash has kept from being stored.
     ///
     /// `None` for an address that is not watched ahead.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub async fn claim(&self, address: &Address) -> Result<Option<(MerchantId, u32)>, StoreError> {
-        let Some((merchant, place)) = self.ahead().claim(address) else { return Ok(None) };
-        let counter = Counter::AddressIndex(merchant.clone());
-        let next = self.store.next_number(&counter).await?;
-        let beyond = place.index.saturating_add(1).saturating_sub(next);
-        if beyond > 0 {
-            self.store.take_numbers(&counter, beyond).await?;
-        }
+    pub async fn claim(&self, address: &Address) -> Option<(MerchantId, u32)> {
+        let (merchant, place) = self.ahead().claim(address)?;
         let slot = self.slot(&merchant);
         let mut slot = slot.lock().await;
         let run = slot.get_or_insert_with(|| Run::new(place.account, place.index.saturating_add(1)));
         self.derive_gap(run, &merchant, place.index);
-        Ok(Some((merchant, place.index)))
+        Some((merchant, place.index))
     }
 
-    /// Derives and watches from a run below the counter to the end of the gap.
-    fn watch_gap(&self, merchant: &Merchant, next: u32) -> Result<usize, DeriveError> {
+    /// Whether the address is watched ahead of being given out.
+    pub(crate) fn is_ahead(&self, address: &Address) -> bool {
+        self.ahead().holds(address)
+    }
+
+    /// Derives and watches from a run below the counter to the end of the gap. Returns how many addresses that are, and the
+    /// lowest index from the counter on that was not claimed.
+    fn watch_gap(&self, merchant: &Merchant, next: u32) -> Result<(usize, u32), DeriveError> {
         let mut run = Run::new(merchant.account, next.saturating_sub(RUN));
         self.derive_until(&mut run, &merchant.id, next)?;
-        if let Some(newest) = next.checked_sub(1) {
+        let mut unused = next;
+        while let Some(newest) = unused.checked_sub(1) {
             self.derive_gap(&mut run, &merchant.id, newest);
+            let beyond = run.recorded.map_or(0, |recorded| recorded.saturating_add(1));
+            if beyond <= unused {
+                break;
+            }
+            unused = beyond;
         }
-        Ok(run.derived.len())
+        Ok((run.derived.len(), unused))
     }
 
     /// The merchant's run with at least one free index.
@@ -280,6 +296,9 @@ impl AddressIndices {
             match self.source.derive(run.account, index) {
                 Ok(address) => {
                     run.unusable = 0;
+                    if self.watch.contains(&address) && !self.is_ahead(&address) {
+                        run.recorded = Some(index);
+                    }
                     self.ahead().insert(address, merchant, Place { account: run.account, index });
                     self.watch.insert(address);
                     run.derived.push_back((index, address));

@@ -97,6 +97,11 @@ pub trait ChainSource: Send + Sync {
         addresses: &[Address],
     ) -> Result<Vec<Amount>, ChainError>;
 
+    /// What the node that is asked first said does not fit what the nodes agree on: another one shall be asked first from now
+    /// on. Whoever finds this out by what the answers mean together tells it; the source has seen nothing wrong with them.
+    /// Sources of a single node have no other and do nothing.
+    fn contradicted(&self) {}
+
     /// Waits until a node announces a new block. A hint only: it may come late, twice or never, so callers wait with a
     /// time limit. May be dropped at any time.
     async fn announced(&self);
@@ -110,6 +115,8 @@ pub trait ChainSource: Send + Sync {
 pub struct SourceReport {
     /// The nodes in the order of the config.
     pub nodes: Vec<NodeReport>,
+    /// The newest block as the nodes tell it together: one that a single node invents does not count.
+    pub head: Option<BlockNumber>,
     /// How many of them must agree before a block counts as final.
     pub quorum: usize,
     /// What the nodes contradict each other about, in one sentence; `None` while they agree.

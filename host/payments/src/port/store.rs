@@ -305,8 +305,6 @@ impl StoreError {
 /// Numbers that are handed out once.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Counter {
-    /// Accounts of merchants in derivation paths.
-    MerchantAccount,
     /// Indices of a merchant's addresses in derivation paths.
     AddressIndex(MerchantId),
 }
@@ -431,6 +429,17 @@ pub trait Store: Send + Sync {
     /// # Errors
     /// [`StoreError`].
     async fn deposits_of_invoice(&self, id: &InvoiceId) -> Result<Vec<Deposit>, StoreError>;
+
+    /// Deposits on an address that was made for no invoice, in ascending order of the id, from the one after `after`.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    async fn deposits_on(
+        &self,
+        address: &Address,
+        after: Option<&DepositId>,
+        limit: usize,
+    ) -> Result<Vec<Deposit>, StoreError>;
 
     /// Every deposit of `chain` that is seen and not final, all of them whatever their number.
     ///

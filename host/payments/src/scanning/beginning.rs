@@ -1,9 +1,11 @@
 //! Where the scan of a chain begins, the first time.
 //!
 //! At the newest final block, as long as nobody can have paid before it. Invoices and merchants that were made while no node
-//! answered can have been paid already: then the scan begins before the oldest of them. Only decides; the scanner stores the decision.
+//! answered can have been paid already: then the scan begins before the oldest of them. And not at all where the chain was
+//! scanned before under another name. Only decides; the scanner stores the decision.
 
 use core::time::Duration;
+use std::collections::BTreeSet;
 
 use xthonpay_domain::block::{BlockNumber, BlockRef};
 use xthonpay_domain::invoice::{EXPIRES_IN_MAX, Invoice};
@@ -26,6 +28,7 @@ pub(super) async fn first_block(
     chain: &ChainName,
     catalog: &Catalog,
 ) -> Result<BlockRef, ScanError> {
+    refuse_another_name(source, store, chain, catalog).await?;
     // Asked first: what is paid to an invoice that is made after this answer lies in a later block.
     let finalized = source.finalized().await?;
     let end_of_time = Timestamp::from_millis(u64::MAX);
@@ -35,6 +38,48 @@ pub(super) async fn first_block(
     match payable.into_iter().flatten().min() {
         Some(made_at) => Ok(newest_before(source, finalized, earlier(made_at, CLOCK_MARGIN)).await?),
         None => Ok(finalized),
+    }
+}
+
+/// Fails where the blocks of the chain were scanned under a name that the config no longer has: the ids of deposits are made
+/// from the name of the chain, so that under a new name every payment would be credited again.
+///
+/// # Errors
+/// [`ScanError::Frozen`] naming both; [`ChainError::Unavailable`] as long as the nodes cannot show whether it is so.
+async fn refuse_another_name(
+    source: &dyn ChainSource,
+    store: &dyn Store,
+    chain: &ChainName,
+    catalog: &Catalog,
+) -> Result<(), ScanError> {
+    for former in credited_chains(store).await?.into_iter().filter(|credited| catalog.chain(credited).is_none()) {
+        let Some(known) = store.cursor(&former).await?.map(|cursor| cursor.finalized) else { continue };
+        let Some(agreed) = source.final_block(known.number).await? else {
+            let reason = format!(
+                "whether {chain} is what the config called {former} before is seen by block {}, which too few nodes have",
+                known.number
+            );
+            return Err(ChainError::Unavailable { reason }.into());
+        };
+        if agreed.hash == known.hash {
+            let reason = format!(
+                "{chain} is the chain that was called {former} before, and under another name its payments would be credited \
+                 again: call it {former} in the config as before, and restart"
+            );
+            return Err(ScanError::Frozen { reason });
+        }
+    }
+    Ok(())
+}
+
+/// The chains on which anything was ever credited.
+async fn credited_chains(store: &dyn Store) -> Result<BTreeSet<ChainName>, StoreError> {
+    let (mut chains, mut after) = (BTreeSet::new(), None);
+    loop {
+        let page = store.balances(after.as_ref(), READ_LIMIT_MAX).await?;
+        let Some((merchant, asset, _)) = page.last() else { return Ok(chains) };
+        after = Some((merchant.clone(), asset.clone()));
+        chains.extend(page.into_iter().map(|(_, asset, _)| asset.chain));
     }
 }
 

@@ -1,25 +1,26 @@
 //! What a block, a lost block and new finality mean for the records.
 //!
 //! Each function reads what it needs and returns one changeset with everything that belongs together; nothing is stored
-//! here, except that indices of addresses are used up, which a repetition does not do twice. If the records change before the
-//! changeset is stored, the store refuses it and the scanner starts over.
+//! here. If the records change before the changeset is stored, the store refuses it and the scanner starts over.
 
-use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use thiserror::Error;
-use tracing::warn;
+use tracing::{error, warn};
 use xthonpay_domain::address::Address;
-use xthonpay_domain::amount::AmountError;
+use xthonpay_domain::amount::{Amount, AmountError};
 use xthonpay_domain::asset::AssetId;
 use xthonpay_domain::block::BlockRef;
-use xthonpay_domain::deposit::Deposit;
+use xthonpay_domain::deposit::{Deposit, DepositState};
 use xthonpay_domain::event::{Event, EventKind};
 use xthonpay_domain::id::{DepositId, EventId, InvoiceId, MerchantId};
+use xthonpay_domain::invoice::Invoice;
 use xthonpay_domain::ledger::{Balance, Posting, PostingError};
 use xthonpay_domain::text::ChainName;
 use xthonpay_domain::time::Timestamp;
-use xthonpay_domain::transfer::{BlockTransfers, Transfer};
+use xthonpay_domain::transfer::{BlockTransfers, Origin, Transfer};
 
 use crate::catalog::Catalog;
 use crate::invoicing::address_indices::AddressIndices;
@@ -27,11 +28,13 @@ use crate::port::chain::ChainError;
 use crate::port::clock::Clock;
 use crate::port::store::{Changeset, CommitError, Cursor, OwnAddress, Store, StoreError, Write};
 use crate::reassess::{NewFacts, reassess, record};
+use crate::scanning::internal::Holder;
 use crate::scanning::watch_set::WatchSet;
 use crate::snapshot::{DepositEventData, PaymentSnapshot, to_json};
 
-/// Deposits that are credited in one transaction. Bounds its size; the rest follows in the next one.
-const CREDITS_PER_CHANGESET_MAX: usize = 100;
+/// Deposits that are credited in one transaction, about three records each. Bounds its size; the rest follows in the next
+/// one, which reads what belongs to an invoice anew: so there should not be many for the deposits of one block.
+const CREDITS_PER_CHANGESET_MAX: usize = 500;
 
 /// A step of a scanner that failed.
 #[derive(Debug, Error)]
@@ -111,8 +114,10 @@ pub struct Books {
 #[derive(Default)]
 struct Touched {
     deposits: BTreeMap<DepositId, Deposit>,
-    /// Addresses whose record is made by the same changeset.
+    /// Addresses that were looked up, or whose record is made by the same changeset.
     addresses: BTreeMap<Address, OwnAddress>,
+    /// Invoices that were looked up: each is read once, however many deposits it has in a step.
+    invoices: BTreeMap<InvoiceId, Invoice>,
     by_invoice: BTreeMap<InvoiceId, Vec<(EventKind, Deposit)>>,
 }
 
@@ -131,6 +136,7 @@ impl Books {
     /// # Errors
     /// [`ScanError`].
     pub async fn extend(&self, at: &Position, found: &BlockTransfers) -> Result<Step, ScanError> {
+        self.reach(std::slice::from_ref(found)).await?;
         self.extend_run(at, std::slice::from_ref(found), found.block).await
     }
 
@@ -152,7 +158,7 @@ impl Books {
             }
         }
         let cursor = Cursor { tip: last, ..next_revision(&at.cursor) };
-        self.reassess_touched(&touched, cursor.finalized.time, &mut changes).await?;
+        self.reassess_touched(&mut touched, cursor.finalized.time, &mut changes).await?;
         let below = found.iter().map(|found| found.block).filter(|block| block.number < last.number);
         for block in below.chain([last]) {
             changes.push(Write::PutBlock { chain: self.chain.clone(), block });
@@ -182,7 +188,7 @@ impl Books {
                 touched.add(after, EventKind::PaymentReorged);
             }
         }
-        self.reassess_touched(&touched, cursor.finalized.time, &mut changes).await?;
+        self.reassess_touched(&mut touched, cursor.finalized.time, &mut changes).await?;
         changes.push(Write::SetCursor(cursor.clone()));
         let seen = at.seen.iter().filter(|deposit| !touched.deposits.contains_key(&deposit.id)).cloned().collect();
         Ok(Step { changes, after: Position { cursor, seen } })
@@ -194,8 +200,10 @@ impl Books {
     /// # Errors
     /// [`ScanError`].
     pub async fn finalise(&self, at: &Position, finalized: BlockRef) -> Result<Option<Step>, ScanError> {
-        let creditable: Vec<&Deposit> =
+        let mut creditable: Vec<&Deposit> =
             at.seen.iter().filter(|deposit| deposit.is_creditable(&finalized, &at.cursor.tip)).collect();
+        // An invoice is assessed once for all of its deposits in a changeset.
+        creditable.sort_by_key(|deposit| &deposit.invoice);
         let advances = finalized.number > at.cursor.finalized.number;
         if creditable.is_empty() && !advances {
             return Ok(None);
@@ -216,7 +224,7 @@ impl Books {
         let complete = creditable.len() <= CREDITS_PER_CHANGESET_MAX;
         let reached = if complete && advances { finalized } else { at.cursor.finalized };
         let cursor = Cursor { finalized: reached, ..next_revision(&at.cursor) };
-        self.reassess_touched(&touched, reached.time, &mut changes).await?;
+        self.reassess_touched(&mut touched, reached.time, &mut changes).await?;
         changes.push(Write::SetCursor(cursor.clone()));
         let seen = at.seen.iter().filter(|deposit| !touched.deposits.contains_key(&deposit.id)).cloned().collect();
         Ok(Some(Step { changes, after: Position { cursor, seen } }))
@@ -241,10 +249,31 @@ impl Books {
             return Ok(None);
         }
         let cursor = next_revision(&at.cursor);
-        self.reassess_touched(&touched, cursor.finalized.time, &mut changes).await?;
+        self.reassess_touched(&mut touched, cursor.finalized.time, &mut changes).await?;
         changes.push(Write::SetCursor(cursor.clone()));
         let seen = replace(&at.seen, touched.deposits.into_values());
         Ok(Some(Step { changes, after: Position { cursor, seen } }))
+    }
+
+    /// Moves the gaps of addresses that are watched ahead as far as payments in these blocks reach, in whichever order they
+    /// stand there: each payment to an address ahead makes more addresses ours, and so perhaps more of these payments.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub(super) async fn reach(&self, found: &[BlockTransfers]) -> Result<(), StoreError> {
+        let mut known = BTreeSet::new();
+        loop {
+            let mut moved = false;
+            for transfer in found.iter().flat_map(|found| self.ours(&found.transfers)) {
+                let to = &transfer.identity.to;
+                if self.indices.is_ahead(to) && known.insert(*to) && self.store.address(to).await?.is_none() {
+                    moved |= self.indices.claim(to).await.is_some();
+                }
+            }
+            if !moved {
+                return Ok(());
+            }
+        }
     }
 
     /// Those among a block's transfers that may be deposits.
@@ -269,7 +298,14 @@ impl Books {
             );
             return Err(ChainError::Inconsistent { reason }.into());
         }
-        if let Some(before) = self.store.deposit(&id).await? {
+        let before = self.store.deposit(&id).await?;
+        if before.as_ref().is_none_or(|before| before.state == DepositState::Orphaned)
+            && self.is_held_by_a_balance(transfer, block).await?
+        {
+            warn!(to = %transfer.identity.to, origin = ?transfer.identity.origin, block = %block.number, "coins that a balance may have shown already; not recorded, look at them with `xthonpay rescan --tx`");
+            return Ok(());
+        }
+        if let Some(before) = before {
             if let Some(after) = before.sighted_again(transfer, block) {
                 changes.push(update(&before, &after));
                 touched.add(after, EventKind::PaymentDetected);
@@ -284,13 +320,29 @@ impl Books {
         };
         let floor = self.catalog.chain(&self.chain).map_or(1, |terms| terms.min_confirmations);
         let confirmations = match &own.invoice {
-            Some(invoice) => self.load_invoice(invoice).await?.terms.confirmations.max(floor),
+            Some(invoice) => self.invoice(invoice, touched).await?.terms.confirmations.max(floor),
             None => floor,
         };
         let deposit = Deposit::seen(transfer.clone(), block, own.merchant, own.invoice, confirmations);
         changes.push(Write::CreateDeposit(deposit.clone()));
         touched.add(deposit, EventKind::PaymentDetected);
         Ok(())
+    }
+
+    /// Whether a transfer of the native coin stands at or below a block whose balance was recorded for the same address: that
+    /// balance held its coins too. Only after the scan was taken back below such a block can there be one.
+    async fn is_held_by_a_balance(&self, transfer: &Transfer, block: BlockRef) -> Result<bool, StoreError> {
+        let identity = &transfer.identity;
+        if identity.origin.tx().is_none() || !self.catalog.is_native(&identity.asset) {
+            return Ok(false);
+        }
+        let Some(own) = self.store.address(&identity.to).await? else { return Ok(false) };
+        let deposits = self.deposits_of(&Holder::from(&own)).await?;
+        Ok(deposits.iter().any(|known| {
+            let told = &known.transfer.identity;
+            let by_balance = matches!(told.origin, Origin::Balance { block: at } if at >= block.number);
+            by_balance && told.asset == identity.asset && known.state != DepositState::Orphaned
+        }))
     }
 
     /// What an address is for. An address that is watched ahead and has no record gets one now: it was given out by a
@@ -305,9 +357,10 @@ impl Books {
             return Ok(Some(own.clone()));
         }
         if let Some(own) = self.store.address(address).await? {
+            touched.addresses.insert(*address, own.clone());
             return Ok(Some(own));
         }
-        let Some((merchant, index)) = self.indices.claim(address).await? else { return Ok(None) };
+        let Some((merchant, index)) = self.indices.claim(address).await else { return Ok(None) };
         warn!(%address, %merchant, index, "a payment to an address that this store never gave out; credited without an invoice");
         let own = OwnAddress { address: *address, merchant, invoice: None, index };
         changes.push(Write::CreateAddress(own.clone()));
@@ -325,10 +378,12 @@ impl Books {
         touched: &mut Touched,
     ) -> Result<(), ScanError> {
         let asset = &deposit.transfer.identity.asset;
-        let expected = match &deposit.invoice {
-            Some(invoice) => self.load_invoice(invoice).await?.terms.asset == *asset,
+        let asked = match &deposit.invoice {
+            Some(invoice) => self.invoice(invoice, touched).await?.terms.asset == *asset,
             None => true,
         };
+        let plausible = deposit.transfer.amount <= Amount::PAYMENT_MAX;
+        let expected = asked && plausible;
         if expected {
             let posting = Posting::credit_deposit(deposit, now)?;
             let key = (deposit.merchant.clone(), asset.clone());
@@ -338,13 +393,22 @@ impl Books {
             };
             balances.insert(key, (balance.apply(&posting, &deposit.merchant, asset)?, revision));
             changes.push(Write::Post(posting));
+            if deposit.invoice.is_none() {
+                changes.push(Write::CreateEvent(self.deposit_event(deposit, EventKind::DepositCredited, now)));
+            }
         } else {
-            warn!(deposit = %deposit.id, asset = %asset, "an invoice's address received another asset; set aside");
+            if plausible {
+                warn!(deposit = %deposit.id, asset = %asset, "an invoice's address received another asset; set aside");
+            } else {
+                error!(
+                    deposit = %deposit.id,
+                    asset = %asset,
+                    amount = %deposit.transfer.amount,
+                    "more than any asset has was paid: whoever likes can mint this one, so it should leave the config; set aside"
+                );
+            }
             changes.push(Write::Post(Posting::suspend_deposit(deposit, now)?));
             changes.push(Write::CreateEvent(self.deposit_event(deposit, EventKind::DepositUnattributed, now)));
-        }
-        if deposit.invoice.is_none() {
-            changes.push(Write::CreateEvent(self.deposit_event(deposit, EventKind::DepositCredited, now)));
         }
         touched.add(deposit.clone(), EventKind::PaymentConfirmed);
         Ok(())
@@ -353,12 +417,12 @@ impl Books {
     /// The next revision of every invoice that the deposits touch.
     async fn reassess_touched(
         &self,
-        touched: &Touched,
+        touched: &mut Touched,
         finalized_time: Timestamp,
         changes: &mut Changeset,
     ) -> Result<(), ScanError> {
-        for (id, payment_events) in &touched.by_invoice {
-            let invoice = self.load_invoice(id).await?;
+        for (id, payment_events) in &std::mem::take(&mut touched.by_invoice) {
+            let invoice = self.invoice(id, touched).await?.clone();
             let stored = self.store.deposits_of_invoice(id).await?;
             let of_invoice = touched.deposits.values().filter(|deposit| deposit.invoice.as_ref() == Some(id));
             let deposits = replace(&stored, of_invoice.cloned());
@@ -371,6 +435,11 @@ impl Books {
             } else {
                 self.store.cursor(asset_chain).await?.map_or(Timestamp::EPOCH, |cursor| cursor.finalized.time)
             };
+            // Whether an open invoice in a native coin has expired is for the settlement to say, which knows how far balances
+            // were looked at.
+            let is_left_open = invoice.assessment.state.awaits_expiry() && self.catalog.is_native(&invoice.terms.asset);
+            let finalized_time =
+                if is_left_open { finalized_time.min(invoice.terms.expires_at) } else { finalized_time };
             let facts = NewFacts { deposits: &deposits, payment_events, ruling: None, finalized_time, at };
             if let Some((next, events)) = reassess(&invoice, facts, self.catalog.as_ref())? {
                 record(changes, next, events);
@@ -379,11 +448,17 @@ impl Books {
         Ok(())
     }
 
-    async fn load_invoice(&self, id: &InvoiceId) -> Result<xthonpay_domain::invoice::Invoice, StoreError> {
-        self.store.invoice(id).await?.ok_or_else(|| StoreError::Damaged {
-            table: "invoice",
-            reason: format!("{id} has an address but no record"),
-        })
+    async fn invoice<'t>(&self, id: &InvoiceId, touched: &'t mut Touched) -> Result<&'t Invoice, StoreError> {
+        match touched.invoices.entry(id.clone()) {
+            Entry::Occupied(known) => Ok(known.into_mut()),
+            Entry::Vacant(place) => {
+                let found = self.store.invoice(id).await?;
+                Ok(place.insert(found.ok_or_else(|| StoreError::Damaged {
+                    table: "invoice",
+                    reason: format!("{id} has an address but no record"),
+                })?))
+            }
+        }
     }
 
     fn deposit_event(&self, deposit: &Deposit, kind: EventKind, at: Timestamp) -> Event {

@@ -240,7 +240,7 @@ impl ChainControl {
         shown: &mut Shown<'_>,
     ) -> Result<Ground, FreezeError> {
         let newest_final = shown.finalized.number;
-        let holds = newest_final >= cursor.finalized.number && shown.has(cursor.finalized).await?;
+        let holds = newest_final >= cursor.finalized.number && !shown.lost(cursor.finalized).await?;
         let remembered = self.remembered(cursor, if holds { cursor.tip.number } else { newest_final }).await?;
         let common = shown.newest_of(&remembered).await?;
         let oldest = remembered.last().map_or(cursor.finalized.number, |block| block.number);
@@ -316,7 +316,7 @@ impl ChainControl {
 async fn gone(seen: &[Deposit], tip: BlockNumber, shown: &mut Shown<'_>) -> Result<Vec<Deposit>, FreezeError> {
     let mut gone = Vec::new();
     for deposit in seen {
-        if deposit.block.number > tip || !shown.has(deposit.block).await? {
+        if deposit.block.number > tip || shown.lost(deposit.block).await? {
             gone.push(deposit.clone());
         }
     }

@@ -1,140 +1,64 @@
 //! Coins that a contract passes on: they leave no log and are no transaction's own value, so only a balance shows them.
 //!
 //! Exchanges that pay many customers at once and multi-signature wallets pay in this way. Every few seconds the balances of
-//! open invoices in the native coin are read at the final block and held against the deposits that are known there. What is
-//! above them is recorded as a deposit of exactly that amount, which then becomes final in the same way as all others; so no
-//! more is ever credited than the balance has risen. A balance below them is never a debit: it is told to the operator.
+//! open invoices in the native coin, and less often those of merchants' deposit addresses, are read at the final block and held
+//! against the deposits that are known there. What is above them is recorded as a deposit of exactly that amount, which then
+//! becomes final in the same way as all others; so no more is ever credited than the balance has risen. A balance below them
+//! is never a debit: it is told to the operator.
 //!
-//! Invoices that no longer await their expiry are not looked at: an address that was paid late or twice by a contract is
-//! looked at on request, see [`rescan`](super::rescan).
+//! While finality lags so far that nodes have forgotten the final state, the newest processed block is read instead, and what it
+//! says is believed once that very block is final.
+//!
+//! An invoice in the native coin expires only after such a look at a block behind its expiry; how far the looks have come is
+//! kept in memory alone, so that after a restart or a failure they are made again. Invoices that no longer await their expiry
+//! are not looked at: an address that was paid late or twice by a contract is looked at on request, see
+//! [`rescan`](super::rescan).
 
-use std::collections::BTreeSet;
-use std::time::Duration;
+mod comparison;
+mod sweep;
 
 use tokio::time::Instant;
-use tracing::{debug, info, warn};
-use xthonpay_domain::address::Address;
-use xthonpay_domain::amount::{Amount, AmountError};
+use tracing::{debug, info};
+use xthonpay_domain::amount::Amount;
 use xthonpay_domain::asset::{AssetId, AssetKind};
 use xthonpay_domain::block::{BlockNumber, BlockRef};
 use xthonpay_domain::deposit::{Deposit, DepositState};
-use xthonpay_domain::id::InvoiceId;
+use xthonpay_domain::id::{InvoiceId, MerchantId};
 use xthonpay_domain::invoice::Invoice;
 use xthonpay_domain::time::Timestamp;
-use xthonpay_domain::transfer::{Origin, Transfer, TransferIdentity};
+use xthonpay_domain::transfer::Transfer;
 
 use crate::port::chain::{BALANCES_MAX, ChainError, ChainSource};
 use crate::port::store::{READ_LIMIT_MAX, StoreError};
 use crate::scanning::changes::{Books, Position, ScanError, Step};
+use comparison::there_before;
+pub(in crate::scanning) use comparison::{Comparison, Holder, passed_on, received};
+pub use sweep::BalanceSweep;
+use sweep::{Looked, OpenInvoice, Reading};
 
-/// How often balances are read. Long enough that it costs next to nothing beside the blocks, short enough that a payer who
-/// waits before the page of the shop sees the payment.
-const INTERVAL: Duration = Duration::from_secs(5);
-/// How far below the newest block the final one may be for its balances to be read. Nodes keep the states of the newest 128
+/// How far below the newest block another one may be for its balances to be read. Nodes keep the states of the newest 128
 /// blocks; the rest is for the question to arrive.
 const STATE_BLOCKS_MAX: u64 = 100;
 /// Pages of open invoices that one sweep looks at; the next sweep goes on behind them. A page is read and decoded in a few
 /// milliseconds, for which the next block has to wait.
 const PAGES_MAX: usize = 4;
-/// Deposits that one sweep records. Bounds the transaction; the rest follows with the next sweeps.
+/// Merchants whose deposit addresses one sweep looks at; each costs a read of its own.
+const MERCHANTS_MAX: usize = 200;
+/// Surpluses that one sweep records. Bounds the transaction; the rest follows with the next sweeps.
 const FOUND_MAX: usize = 100;
-/// Addresses of which it is remembered that the operator was told. Beyond it some are told again.
-const WARNED_MAX: usize = 1_000;
 
 // One sweep is one question.
-const _: () = assert!(PAGES_MAX * READ_LIMIT_MAX <= BALANCES_MAX);
+const _: () = assert!(PAGES_MAX * READ_LIMIT_MAX + MERCHANTS_MAX <= BALANCES_MAX);
 
-/// Where the sweeps of a chain stand; none of it is needed after a restart.
-pub struct BalanceSweep {
-    interval: Duration,
-    at: Option<Instant>,
-    /// The final block that was looked at.
-    block: Option<BlockNumber>,
-    /// The last invoice that was looked at, if there are more behind it.
-    after: Option<(Timestamp, InvoiceId)>,
-    warned: BTreeSet<Address>,
-}
-
-impl Default for BalanceSweep {
-    /// The first sweep is due at once.
-    fn default() -> Self {
-        Self::every(INTERVAL)
-    }
-}
-
-impl BalanceSweep {
-    /// Sweeps that lie at least this far apart, the first of them at once.
-    #[must_use]
-    pub fn every(interval: Duration) -> Self {
-        Self { interval, at: None, block: None, after: None, warned: BTreeSet::new() }
-    }
-
-    fn is_due(&self, at: &Position, head: BlockNumber) -> bool {
-        let finalized = at.cursor.finalized.number;
-        let is_recent = head.0.saturating_sub(finalized.0) <= STATE_BLOCKS_MAX;
-        let is_new = self.after.is_some() || self.block != Some(finalized);
-        is_recent && is_new && self.at.is_none_or(|at| at.elapsed() >= self.interval)
-    }
-
-    /// Tells of a balance that is lower than what came in, once for each address.
-    fn warn_of_shortfall(&mut self, address: Address, balance: Amount, explained: Amount) {
-        if self.warned.len() >= WARNED_MAX {
-            self.warned.clear();
-        }
-        if self.warned.insert(address) {
-            warn!(%address, %balance, %explained, "an address holds less than its deposits sum up to; nothing is debited, see `xthonpay audit`");
-        }
-    }
-}
-
-/// What a balance says about the deposits that are known.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Comparison {
-    /// They are all there is.
-    Explained,
-    /// There is more.
-    Surplus(Amount),
-    /// There is less.
-    Shortfall {
-        /// What they sum up to.
-        explained: Amount,
-    },
-}
-
-impl Comparison {
-    /// Holds a balance against what came in and what we sent away ourselves.
-    pub(super) fn of(balance: Amount, received: Amount, sent: Amount) -> Result<Self, AmountError> {
-        // Both sides are sums, so that neither can fall below zero.
-        let held = balance.checked_add(sent)?;
-        Ok(match held.checked_sub(received) {
-            Ok(surplus) if surplus.is_zero() => Self::Explained,
-            Ok(surplus) => Self::Surplus(surplus),
-            Err(_) => Self::Shortfall { explained: received },
-        })
-    }
-}
-
-/// What the known deposits of an address sum up to in the native coin at a final block.
-///
-/// What is credited or was found in a balance counts whatever its block: a balance holds all that came before, and after a
-/// broken finality the same transaction can stand in another block than the one in which it was credited.
-pub(super) fn received(deposits: &[Deposit], native: &AssetId, at: BlockNumber) -> Result<Amount, AmountError> {
-    let counts = |deposit: &&Deposit| {
-        let identity = &deposit.transfer.identity;
-        let is_there = match deposit.state {
-            DepositState::Final => true,
-            DepositState::Seen => deposit.block.number <= at || matches!(identity.origin, Origin::Balance { .. }),
-            DepositState::Orphaned => false,
-        };
-        identity.asset == *native && is_there
-    };
-    Amount::sum(deposits.iter().filter(counts).map(|deposit| deposit.transfer.amount))
-}
+/// Coins without a transaction of their own, with the block at which the balance told of them.
+type Found = Vec<(Transfer, BlockRef)>;
 
 impl Books {
-    /// Looks for coins that contracts passed on to open invoices, when it is time to. `None` when nothing is to be stored.
+    /// Looks for coins that contracts passed on, when it is time to. `None` when nothing is to be stored; a step that was stored
+    /// is to be told to the sweep by [`BalanceSweep::stored`].
     ///
-    /// A node that cannot tell balances holds up nothing: the next sweep asks again.
+    /// A node that cannot tell balances holds up nothing but the expiry of invoices in the native coin: the next sweep asks
+    /// again.
     ///
     /// # Errors
     /// [`ScanError`] of the store.
@@ -145,39 +69,36 @@ impl Books {
         source: &dyn ChainSource,
         sweep: &mut BalanceSweep,
     ) -> Result<Option<Step>, ScanError> {
-        let Some(native) = self.native().filter(|_| at.cursor.frozen.is_none() && sweep.is_due(at, head)) else {
-            return Ok(None);
-        };
-        sweep.at = Some(Instant::now());
-        let block = at.cursor.finalized;
-        let (invoices, rest) = self.open_invoices(&native, sweep.after.clone()).await?;
-        let balances = match balances(source, block, &invoices).await {
-            Ok(balances) => balances,
-            Err(error) => {
-                debug!(chain = %self.chain, %error, "balances could not be read; asked again with the next sweep");
+        let Some(native) = self.native().filter(|_| at.cursor.frozen.is_none()) else { return Ok(None) };
+        sweep.forget_unstored();
+        let outcome = async {
+            let reading = match sweep.take_reading() {
+                Some(reading) => reading,
+                None => match self.read_balances(at, &native, head, source, sweep).await? {
+                    Some(reading) => reading,
+                    None => return Ok(None),
+                },
+            };
+            if !is_final(&reading, at, source).await? {
+                sweep.keep(reading);
                 return Ok(None);
             }
+            let (found, looked) = self.look_through(&reading, &native, head, source, sweep).await?;
+            for (transfer, block) in &found {
+                info!(chain = %self.chain, to = %transfer.identity.to, amount = %transfer.amount, block = %block.number, "coins without a transaction of their own: recorded as a deposit");
+            }
+            let found: Vec<_> = found.iter().map(|(transfer, block)| (transfer, *block)).collect();
+            let step = self.amend(at, &found).await?;
+            sweep.looked(looked, step.is_some());
+            Ok(step)
         };
-        let mut found = Vec::new();
-        let mut looked_at = None;
-        for (invoice, balance) in invoices.iter().zip(balances) {
-            if found.len() == FOUND_MAX {
-                break;
+        match outcome.await {
+            Err(ScanError::Chain(error)) => {
+                debug!(chain = %self.chain, %error, "balances could not be read; asked again with the next sweep");
+                Ok(None)
             }
-            looked_at = Some((invoice.terms.expires_at, invoice.id.clone()));
-            match self.compare(invoice, &native, block.number, balance).await? {
-                Comparison::Explained => {}
-                Comparison::Surplus(surplus) => found.push(passed_on(&native, invoice.address, block, surplus)),
-                Comparison::Shortfall { explained } => sweep.warn_of_shortfall(invoice.address, balance, explained),
-            }
+            outcome => outcome,
         }
-        sweep.block = Some(block.number);
-        sweep.after = if found.len() == FOUND_MAX { looked_at } else { rest };
-        for transfer in &found {
-            info!(chain = %self.chain, to = %transfer.identity.to, amount = %transfer.amount, block = %block.number, "coins without a transaction of their own: recorded as a deposit");
-        }
-        let found: Vec<_> = found.iter().map(|transfer| (transfer, block)).collect();
-        self.amend(at, &found).await
     }
 
     /// The native coin of the chain, if it is accepted.
@@ -186,6 +107,41 @@ impl Books {
             asset.id.chain == self.chain && matches!(asset.kind, AssetKind::Native)
         };
         self.catalog.assets().find(is_native).map(|asset| asset.id.clone())
+    }
+
+    /// Reads the balances that are due; `None` when none are.
+    async fn read_balances(
+        &self,
+        at: &Position,
+        native: &AssetId,
+        head: BlockNumber,
+        source: &dyn ChainSource,
+        sweep: &mut BalanceSweep,
+    ) -> Result<Option<Reading>, ScanError> {
+        let finalized = at.cursor.finalized;
+        let block = if is_recent(finalized, head) { finalized } else { at.cursor.tip };
+        if !sweep.is_due(block.number) {
+            return Ok(None);
+        }
+        sweep.at = Some(Instant::now());
+        let (invoices, rest) = self.open_invoices(native, sweep.after()).await?;
+        let mut holders: Vec<(Holder, Option<OpenInvoice>)> = invoices.iter().map(OpenInvoice::of).collect();
+        let merchants = self.deposit_addresses(sweep, &mut holders).await?;
+        let addresses: Vec<_> = holders.iter().map(|(holder, _)| holder.address).collect();
+        let balances =
+            if addresses.is_empty() { Vec::new() } else { source.native_balances(block, &addresses).await? };
+        if balances.len() != addresses.len() {
+            let reason = format!("{} balances for {} addresses", balances.len(), addresses.len());
+            return Err(ChainError::Inconsistent { reason }.into());
+        }
+        let held = holders.into_iter().zip(balances).map(|((holder, open), balance)| (holder, open, balance));
+        // Most open invoices have received nothing: those cost no further read.
+        let tells = |(holder, open, balance): &(Holder, Option<OpenInvoice>, Amount)| match open {
+            Some(open) => !balance.is_zero() || open.has_deposits,
+            None => sweep.is_news(&holder.address, *balance),
+        };
+        let held = held.filter(tells).collect();
+        Ok(Some(Reading { block, began: sweep.round_began(block.time), held, rest, merchants }))
     }
 
     /// The next open invoices in the native coin, and where the next sweep goes on, if there are more.
@@ -209,66 +165,130 @@ impl Books {
         Ok((invoices, after))
     }
 
-    /// What a balance at a final block says about an invoice's address.
-    pub(super) async fn compare(
+    /// Adds the next merchants' deposit addresses, when it is their turn, and tells where the next turn goes on.
+    async fn deposit_addresses(
         &self,
-        invoice: &Invoice,
-        native: &AssetId,
-        at: BlockNumber,
-        balance: Amount,
-    ) -> Result<Comparison, ScanError> {
-        let assessment = &invoice.assessment;
-        // Most open invoices have received nothing: those cost no further read.
-        if balance.is_zero() && assessment.received.is_zero() && assessment.pending.is_zero() {
-            return Ok(Comparison::Explained);
+        sweep: &mut BalanceSweep,
+        holders: &mut Vec<(Holder, Option<OpenInvoice>)>,
+    ) -> Result<Option<MerchantId>, StoreError> {
+        if !sweep.is_turn_of_merchants() {
+            return Ok(sweep.merchants.clone());
         }
-        let deposits = self.store.deposits_of_invoice(&invoice.id).await?;
-        // Nothing leaves a deposit address yet: no part of this version signs with its key.
-        let sent = Amount::ZERO;
-        Ok(Comparison::of(balance, received(&deposits, native, at)?, sent)?)
+        let merchants = self.store.merchants(sweep.merchants.as_ref(), MERCHANTS_MAX).await?;
+        for merchant in &merchants {
+            let own = self.store.deposit_address(&merchant.id).await?;
+            holders.extend(own.iter().map(|own| (Holder::from(own), None)));
+        }
+        let is_last = merchants.len() < MERCHANTS_MAX;
+        Ok(merchants.last().filter(|_| !is_last).map(|last| last.id.clone()))
+    }
+
+    /// Holds what was read against the deposits that are known.
+    async fn look_through(
+        &self,
+        reading: &Reading,
+        native: &AssetId,
+        head: BlockNumber,
+        source: &dyn ChainSource,
+        sweep: &mut BalanceSweep,
+    ) -> Result<(Found, Looked), ScanError> {
+        let mut found = Vec::new();
+        let mut looked = Looked::through(reading);
+        let mut before = None;
+        for (holder, open, balance) in &reading.held {
+            if found.len() >= FOUND_MAX {
+                looked.stop_behind(before, sweep);
+                break;
+            }
+            before = open.as_ref();
+            let (comparison, deposits) = self.compare(holder, native, reading.block.number, *balance).await?;
+            match comparison {
+                Comparison::Explained => {
+                    if open.is_none() {
+                        sweep.settle(holder.address, *balance);
+                    }
+                }
+                Comparison::Surplus(surplus) => {
+                    let expired = open.as_ref().filter(|open| open.expires_at < reading.block.time);
+                    let early = match expired {
+                        Some(open) => {
+                            self.in_time(holder, open, surplus, &deposits, (native, reading.block, head), source)
+                                .await?
+                        }
+                        None => None,
+                    };
+                    let (amount, at_expiry) = early.unwrap_or((Amount::ZERO, reading.block));
+                    let rest = surplus.checked_sub(amount)?;
+                    for (amount, block) in [(amount, at_expiry), (rest, reading.block)] {
+                        if !amount.is_zero() {
+                            found.push((passed_on(native, holder.address, block, amount), block));
+                        }
+                    }
+                }
+                Comparison::Shortfall { explained } => sweep.warn_of_shortfall(holder.address, *balance, explained),
+            }
+        }
+        Ok((found, looked))
+    }
+
+    /// How much of a surplus was there when the invoice expired, with the last block before that. `None` when none was, or when
+    /// no node can tell any more: then all of it counts from the block that was looked at.
+    async fn in_time(
+        &self,
+        holder: &Holder,
+        open: &OpenInvoice,
+        surplus: Amount,
+        deposits: &[Deposit],
+        (native, block, head): (&AssetId, BlockRef, BlockNumber),
+        source: &dyn ChainSource,
+    ) -> Result<Option<(Amount, BlockRef)>, ScanError> {
+        let Some(at_expiry) = self.last_until(open.expires_at, block, head).await? else { return Ok(None) };
+        let balances = source.native_balances(at_expiry, &[holder.address]).await?;
+        let balance = balances.first().copied().unwrap_or_default();
+        let early = there_before(surplus, balance, deposits, native, at_expiry.number)?;
+        let id = passed_on(native, holder.address, at_expiry, early).identity.deposit_id();
+        // One block tells of an address once.
+        let is_taken = deposits.iter().any(|known| known.id == id && known.state != DepositState::Orphaned);
+        Ok((!early.is_zero() && !is_taken).then_some((early, at_expiry)))
+    }
+
+    /// The last block of the chain of `block` at or before `time`, if nodes still have its state.
+    async fn last_until(
+        &self,
+        time: Timestamp,
+        block: BlockRef,
+        head: BlockNumber,
+    ) -> Result<Option<BlockRef>, StoreError> {
+        let mut below = block;
+        // Ends where states are forgotten.
+        while below.time > time {
+            let Some(number) = below.number.previous() else { return Ok(None) };
+            match self.store.block(&self.chain, number).await?.filter(|found| found.hash == below.parent) {
+                Some(found) if is_recent(found, head) => below = found,
+                _ => return Ok(None),
+            }
+        }
+        Ok(Some(below))
     }
 }
 
-/// One balance for each invoice.
-async fn balances(source: &dyn ChainSource, block: BlockRef, invoices: &[Invoice]) -> Result<Vec<Amount>, ChainError> {
-    if invoices.is_empty() {
-        return Ok(Vec::new());
-    }
-    let addresses: Vec<Address> = invoices.iter().map(|invoice| invoice.address).collect();
-    let balances = source.native_balances(block, &addresses).await?;
-    if balances.len() == addresses.len() {
-        Ok(balances)
-    } else {
-        let reason = format!("{} balances for {} addresses", balances.len(), addresses.len());
-        Err(ChainError::Inconsistent { reason })
-    }
+/// Whether nodes still have the state of a block.
+fn is_recent(block: BlockRef, head: BlockNumber) -> bool {
+    head.0.saturating_sub(block.number.0) <= STATE_BLOCKS_MAX
 }
 
-/// A transfer that only a balance shows.
-pub(super) fn passed_on(native: &AssetId, to: Address, block: BlockRef, amount: Amount) -> Transfer {
-    let origin = Origin::Balance { block: block.number };
-    Transfer { identity: TransferIdentity { asset: native.clone(), to, origin }, from: None, amount }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn units(units: u128) -> Amount {
-        Amount::from_units(units)
+/// Whether the block of a reading is final. One that will never be is an answer to forget.
+async fn is_final(reading: &Reading, at: &Position, source: &dyn ChainSource) -> Result<bool, ChainError> {
+    let finalized = at.cursor.finalized;
+    if reading.block.number > finalized.number {
+        return Ok(false);
     }
-
-    #[test]
-    fn what_we_sent_away_explains_what_is_missing() {
-        let compare = |balance, received, sent| Comparison::of(units(balance), units(received), units(sent));
-        assert_eq!(compare(0, 0, 0), Ok(Comparison::Explained));
-        assert_eq!(compare(7, 7, 0), Ok(Comparison::Explained));
-        assert_eq!(compare(9, 7, 0), Ok(Comparison::Surplus(units(2))));
-        assert_eq!(compare(0, 7, 7), Ok(Comparison::Explained));
-        assert_eq!(compare(2, 7, 7), Ok(Comparison::Surplus(units(2))));
-        assert_eq!(compare(5, 7, 0), Ok(Comparison::Shortfall { explained: units(7) }));
-        assert_eq!(compare(5, 7, 1), Ok(Comparison::Shortfall { explained: units(7) }));
-        let top = Amount::from_be_bytes([0xff; 32]);
-        assert_eq!(Comparison::of(top, units(1), units(1)), Err(AmountError::Overflow));
+    if reading.block == finalized {
+        return Ok(true);
+    }
+    match source.final_block(reading.block.number).await? {
+        Some(agreed) if agreed.hash == reading.block.hash => Ok(true),
+        Some(_) => Err(ChainError::Inconsistent { reason: format!("block {} left the chain", reading.block.hash) }),
+        None => Ok(false),
     }
 }

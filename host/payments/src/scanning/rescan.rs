@@ -25,7 +25,7 @@ use crate::access::Principal;
 use crate::port::chain::{ChainError, ChainSource, RANGE_BLOCKS_MAX};
 use crate::port::store::{Changeset, CommitError, Cursor, StoreError, Write};
 use crate::scanning::changes::{Books, Position, Step};
-use crate::scanning::internal::{Comparison, passed_on};
+use crate::scanning::internal::{Comparison, Holder, passed_on};
 use crate::wake::Wakeups;
 pub use failure::RescanError;
 use native_ceiling::Ceiling;
@@ -201,8 +201,9 @@ impl Rescan {
         Ok(RangeReport { chain: chain.books.chain.clone(), range, findings })
     }
 
-    /// Reads the balance of an invoice's address in the native coin and records what no known deposit explains; `None` when
-    /// all is explained. For invoices that are no longer open, whose balances nobody reads by himself.
+    /// Reads the balance of an address of ours in the native coin and records what no known deposit explains; `None` when
+    /// all is explained. For invoices that are no longer open, whose balances nobody reads by himself, and for merchants'
+    /// deposit addresses whose turn has not come.
     ///
     /// # Errors
     /// [`RescanError`].
@@ -211,8 +212,7 @@ impl Rescan {
         let books = &chain.books;
         let native = books.native().ok_or_else(|| RescanError::NoNativeAsset { chain: books.chain.clone() })?;
         let own = books.store.address(&address).await?;
-        let id = own.and_then(|own| own.invoice).ok_or(RescanError::UnknownAddress { address })?;
-        let invoice = books.store.invoice(&id).await?.ok_or(RescanError::UnknownAddress { address })?;
+        let holder = Holder::from(&own.ok_or(RescanError::UnknownAddress { address })?);
         let block = chain.cursor().await?.finalized;
         let balances = chain.source.native_balances(block, &[address]).await?;
         let Some(balance) = balances.first().copied() else {
@@ -220,9 +220,8 @@ impl Rescan {
         };
         for _ in 0..TRIES_MAX {
             let cursor = chain.cursor().await?;
-            let Comparison::Surplus(surplus) = books.compare(&invoice, &native, block.number, balance).await? else {
-                return Ok(None);
-            };
+            let (comparison, _) = books.compare(&holder, &native, block.number, balance).await?;
+            let Comparison::Surplus(surplus) = comparison else { return Ok(None) };
             let missed = passed_on(&native, address, block, surplus);
             let at = Position { cursor, seen: Vec::new() };
             let Some(step) = books.amend(&at, &[(&missed, block)]).await? else { return Ok(None) };

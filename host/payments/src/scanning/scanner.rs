@@ -87,7 +87,13 @@ impl Memory {
     fn after_failure(self) -> Self {
         let mut effort = self.effort;
         effort.failed();
-        Self { checked: self.checked, effort, sweep: self.sweep, rhythm: self.rhythm, ..Self::default() }
+        Self {
+            checked: self.checked,
+            effort,
+            sweep: self.sweep.after_failure(),
+            rhythm: self.rhythm,
+            ..Self::default()
+        }
     }
 
     fn tip(&self) -> Option<BlockNumber> {
@@ -119,7 +125,7 @@ enum Verdict {
     Final(BlockRef),
     /// Nothing yet.
     Open,
-    /// Our tip is no longer in the chain; the node has this block in its place.
+    /// Our tip is no longer in the chain; the chain has this block in its place or below it.
     TipLeft(BlockRef),
 }
 
@@ -189,6 +195,7 @@ impl Scanner {
             Ok(_) => self.report(Health::Running),
             Err(failure) => {
                 *memory = std::mem::take(memory).after_failure();
+                self.status.update(|status| status.balances_until = None);
                 self.report_failure(failure);
             }
         }
@@ -210,6 +217,10 @@ impl Scanner {
         let at = if memory.finality_asked_at.is_none() { self.follow_finality(at, memory).await? } else { at };
         let (at, caught_up) = self.catch_up(at, memory).await?;
         let (at, advanced) = if caught_up { (at, true) } else { self.follow_head(at, memory).await? };
+        if !advanced && memory.told.is_some_and(|told| told.number > at.cursor.tip.number) {
+            // The nodes agree on a block that the one asked first does not have yet.
+            self.source.contradicted();
+        }
         let at = if self.finality_is_due(&at, advanced, memory) {
             self.follow_finality(at, memory).await?
         } else {
@@ -265,14 +276,42 @@ impl Scanner {
             let there = self.source.block(tip.number).await?.filter(|block| block.hash != tip.hash);
             // Otherwise the node still has our tip, and its next block does not link to it: two nodes behind one address.
             let reason = format!("block {next} does not link to block {}", tip.hash);
-            let there = there.ok_or(ChainError::Inconsistent { reason })?;
-            return Ok((self.retract(at, there).await?, true));
+            let there = there.ok_or_else(|| self.contradiction(reason))?;
+            return Ok((self.retract_if_confirmed(at, there).await?, true));
         }
-        let step = self.books.extend(&at, &found).await?;
+        let step = self.books.extend(&at, &found).await.inspect_err(|failure| self.doubt(failure))?;
         Ok((self.store(step).await?, true))
     }
 
-    /// Takes back the tip, in whose place a node has block `there`.
+    /// An answer that does not fit: whoever gave it is not asked first any more.
+    pub(super) fn contradiction(&self, reason: String) -> ChainError {
+        self.source.contradicted();
+        ChainError::Inconsistent { reason }
+    }
+
+    /// The same for a failure that tells of one.
+    pub(super) fn doubt(&self, failure: &ScanError) {
+        if let ScanError::Chain(ChainError::Inconsistent { .. }) = failure {
+            self.source.contradicted();
+        }
+    }
+
+    /// Takes back the tip, in whose place one node has block `there`, if another node has not our tip either. One node alone,
+    /// forked or lying, must not undo what was seen.
+    async fn retract_if_confirmed(&self, at: Position, there: BlockRef) -> Result<Position, ScanError> {
+        let tip = at.cursor.tip;
+        if self.source.report().nodes.len() > 1 {
+            self.source.contradicted();
+            let second = self.source.block(tip.number).await?;
+            if second.is_none_or(|second| second.hash == tip.hash) {
+                let reason = format!("one node alone has another block in the place of {} {}", tip.number, tip.hash);
+                return Err(ChainError::Inconsistent { reason }.into());
+            }
+        }
+        self.retract(at, there).await
+    }
+
+    /// Takes back the tip, in whose place the chain has block `there`.
     async fn retract(&self, at: Position, there: BlockRef) -> Result<Position, ScanError> {
         let tip = at.cursor.tip;
         if tip.number <= at.cursor.finalized.number {
@@ -294,10 +333,7 @@ impl Scanner {
     async fn freeze_if_agreed(&self, block: BlockRef, reason: String) -> Result<ScanError, ScanError> {
         match self.source.final_block(block.number).await? {
             Some(agreed) if agreed.hash != block.hash => Ok(ScanError::Frozen { reason }),
-            Some(_) | None => {
-                let reason = format!("{reason}, says one node; the others do not");
-                Ok(ChainError::Inconsistent { reason }.into())
-            }
+            Some(_) | None => Ok(self.contradiction(format!("{reason}, says one node; the others do not")).into()),
         }
     }
 
@@ -333,7 +369,7 @@ impl Scanner {
         if stands && at.cursor.tip == tip && tip.number > at.cursor.finalized.number {
             // A node that has no block there lags; that says nothing about ours.
             if let Some(there) = self.source.block(tip.number).await?.filter(|there| there.hash != tip.hash) {
-                return self.retract(at, there).await;
+                return self.retract_if_confirmed(at, there).await;
             }
         }
         Ok(at)
@@ -380,11 +416,18 @@ impl Scanner {
             let reason = format!("block {} {} was final and left the chain", ours.number, ours.hash);
             return Err(ScanError::Frozen { reason });
         }
+        let several = self.source.report().nodes.len() > 1;
         match self.source.block(tip.number).await? {
             Some(there) if there.hash != tip.hash => Ok(Verdict::TipLeft(there)),
+            // What the nodes agree on decides, whatever one of them shows above it.
+            Some(_) if several => {
+                self.source.contradicted();
+                Ok(Verdict::TipLeft(theirs))
+            }
+            None if several => Ok(Verdict::TipLeft(theirs)),
             Some(_) => {
                 let reason = format!("a node shows block {}, and the nodes agree on {}", ours.hash, theirs.hash);
-                Err(ChainError::Inconsistent { reason }.into())
+                Err(self.contradiction(reason).into())
             }
             None => Ok(Verdict::Open),
         }
@@ -428,10 +471,16 @@ impl Scanner {
             return Ok(at);
         }
         let head = memory.head.unwrap_or(tip);
-        match self.books.sweep_internal(&at, head, self.source.as_ref(), &mut memory.sweep).await? {
-            Some(step) => self.store(step).await,
-            None => Ok(at),
-        }
+        let at = match self.books.sweep_internal(&at, head, self.source.as_ref(), &mut memory.sweep).await? {
+            Some(step) => {
+                let at = self.store(step).await?;
+                memory.sweep.stored();
+                at
+            }
+            None => at,
+        };
+        self.status.update(|status| status.balances_until = memory.sweep.covered());
+        Ok(at)
     }
 
     /// Removes what is no longer needed: a bounded number of rows each time, until nothing is left to remove.
@@ -466,7 +515,7 @@ impl Scanner {
     /// What the nodes say about themselves, as far as it is known without asking.
     fn tell(&self, memory: &mut Memory) {
         let source = self.source.report();
-        memory.hear_of(source.nodes.iter().filter_map(|node| node.head));
+        memory.hear_of(source.head);
         let (head, block_interval) = (memory.head, memory.rhythm.interval());
         self.status.update(|status| {
             status.head = head.or(status.head);

@@ -102,6 +102,9 @@ pub struct ChainStatus {
     pub finalized_at: Option<Timestamp>,
     /// The average time between the chain's newest blocks, by their own times.
     pub block_interval: Option<Duration>,
+    /// Open invoices in the native coin that expire before this time have been looked at for coins that no transfer shows;
+    /// `None` until they are. None of them expires before that.
+    pub balances_until: Option<Timestamp>,
     /// Set while missed blocks are processed in runs.
     pub catch_up: Option<CatchUpProgress>,
     /// How the nodes are doing.
@@ -122,6 +125,7 @@ impl ChainStatus {
             tip_at: None,
             finalized_at: None,
             block_interval: None,
+            balances_until: None,
             catch_up: None,
             source: SourceReport::default(),
             at: Timestamp::EPOCH,
@@ -201,6 +205,20 @@ impl SharedStatus {
     pub fn finalized_time(&self) -> Timestamp {
         let status = self.0.read().unwrap_or_else(PoisonError::into_inner);
         status.cursor.as_ref().map_or(Timestamp::EPOCH, |cursor| cursor.finalized.time)
+    }
+
+    /// The chain.
+    #[must_use]
+    pub fn chain(&self) -> ChainName {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).chain.clone()
+    }
+
+    /// The time before which no open invoice in the native coin has a payment that is not known; the epoch before the first
+    /// look at their balances.
+    #[must_use]
+    pub fn balances_until(&self) -> Timestamp {
+        let status = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        status.balances_until.unwrap_or(Timestamp::EPOCH)
     }
 
     pub(crate) fn update(&self, change: impl FnOnce(&mut ChainStatus)) {

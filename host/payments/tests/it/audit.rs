@@ -10,6 +10,7 @@ use xthonpay_domain::block::BlockNumber;
 use xthonpay_domain::deposit::{Deposit, DepositState};
 use xthonpay_domain::event::EventKind;
 use xthonpay_domain::hash::{BlockHash, TxHash};
+use xthonpay_domain::id::{ID_BYTES, MerchantId};
 use xthonpay_domain::ledger::{Posting, PostingKind};
 use xthonpay_domain::transfer::{Origin, Transfer, TransferIdentity};
 use xthonpay_payments::access::Principal;
@@ -275,6 +276,35 @@ async fn finds_a_transfer_without_a_deposit() {
     assert!(report.breaches.iter().any(|breach| breach.detail.starts_with("7 at block")), "{report:#?}");
 }
 
+/// The books agree with each other then: only the address tells whose the money is.
+#[tokio::test]
+async fn finds_a_deposit_that_is_attributed_to_somebody_else() {
+    let (mut world, caller) = World::started().await;
+    let other = world.invoice(&caller, 100).await;
+    let own = own_address(&world, &caller).await;
+    world.pay(&[(own, 7)]);
+    world.scan().await;
+    world.store.tamper(|tables| {
+        tables.deposits.values_mut().for_each(|deposit| deposit.merchant = MerchantId::from_random([7; ID_BYTES]));
+    });
+    world.finalise().await;
+    finds(&world, &["I3"], "it is attributed to no invoice of").await;
+    world.store.tamper(|tables| {
+        tables.deposits.values_mut().for_each(|deposit| deposit.merchant = caller.merchant().clone());
+    });
+    world.store.tamper(|tables| {
+        tables.deposits.values_mut().for_each(|deposit| deposit.invoice = Some(other.id.clone()));
+    });
+    let report = audit(&world).await;
+    let told = |detail: &str| detail.contains(&format!("attributed to {}", other.id));
+    assert!(report.breaches.iter().any(|breach| told(&breach.detail)), "{report:#?}");
+    world.store.tamper(|tables| {
+        tables.addresses.remove(&own);
+    });
+    let report = audit(&world).await;
+    assert!(report.breaches.iter().any(|breach| breach.detail.contains("has no record")), "{report:#?}");
+}
+
 #[tokio::test]
 async fn finds_a_final_transfer_that_was_not_credited() {
     let (world, _) = sound().await;
@@ -303,9 +333,8 @@ async fn finds_a_deposit_of_another_amount_or_block() {
 
 #[tokio::test]
 async fn finds_every_unit_that_no_deposit_explains() {
-    let (mut world, caller) = sound().await;
-    let own = own_address(&world, &caller).await;
-    world.chain.mine_passing_on(&bnb(), own, 1);
+    let (mut world, _) = sound().await;
+    world.chain.mine_passing_on(&bnb(), closed_address(&world), 1);
     world.finalise().await;
     let report = finds(&world, &["I5"], "1 at block").await;
     let told = report.assets.iter().find(|totals| totals.asset == bnb().to_string()).expect("is told");
@@ -384,12 +413,60 @@ async fn finds_a_final_block_that_is_not_the_chains() {
     assert!(report.breaches.iter().any(|breach| breach.detail.contains("and on the chain as")), "{report:#?}");
 }
 
+/// The address of an invoice that is paid, whose balance no sweep reads.
+fn closed_address(world: &World) -> Address {
+    let invoices = world.store.tables().invoices;
+    let is_paid = |invoice: &&xthonpay_domain::invoice::Invoice| {
+        invoice.assessment.state == xthonpay_domain::invoice::assessment::InvoiceState::Paid
+    };
+    invoices.values().find(is_paid).expect("one is paid").address
+}
+
+/// Lets a deposit of 7 count as 8.
+fn credit_too_much(world: &World) {
+    let id = deposit_of(world, &usdt(), 7).id;
+    world.store.tamper(|tables| tables.deposits.get_mut(&id).expect("there").transfer.amount = Amount::from_units(8));
+}
+
 #[tokio::test]
-async fn freezes_a_chain_when_money_is_missing_or_too_much() {
-    let (mut world, caller) = sound().await;
-    let own = own_address(&world, &caller).await;
-    world.chain.mine_passing_on(&bnb(), own, 5);
+async fn does_not_freeze_for_money_that_no_record_explains() {
+    let (mut world, _) = sound().await;
+    world.chain.mine_passing_on(&bnb(), closed_address(&world), 1);
+    forget_deposit(&world, &deposit_of(&world, &usdt(), 7));
     world.finalise().await;
+    let report = audited(&world, &Scope { freeze: true, ..Scope::default() }).await;
+    assert_eq!(breached(&report), ["I3", "I5"], "{report:#?}");
+    assert!(report.breaches.iter().any(|breach| breach.detail.contains("rescan --address")), "{report:#?}");
+    assert_eq!(report.chains[0].frozen, None);
+    assert_eq!(world.store.cursor(&chain_name()).await.expect("answers").expect("is scanned").frozen, None);
+}
+
+/// A host that is in the middle of its work: what is final is credited, and what a contract passed on recorded, a moment later.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn looks_again_at_what_a_running_host_is_about_to_record() {
+    let (mut world, caller) = sound().await;
+    let invoice = world.bnb_invoice(&caller, 50).await;
+    world.chain.mine_passing_on(&bnb(), invoice.address, 50);
+    world.chain.finalise();
+    world.chain.fail_when(|question| matches!(question, Question::Balances(_)).then(no_answer));
+    world.restart();
+    world.scan().await;
+    world.chain.recover();
+    let auditor = auditor(&world);
+    let audits = tokio::spawn(async move { auditor.run(&Scope::default(), &|_| ()).await });
+    while !audits.is_finished() {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        world.chain.mine_empty(1);
+        world.finalise().await;
+    }
+    let report = audits.await.expect("no panic").expect("the store answers");
+    assert!(report.breaches.is_empty(), "{report:#?}");
+}
+
+#[tokio::test]
+async fn freezes_a_chain_when_money_is_missing_or_too_much_is_credited() {
+    let (world, _) = sound().await;
+    credit_too_much(&world);
     let frozen = async || world.store.cursor(&chain_name()).await.expect("answers").expect("is scanned").frozen;
     let unasked = audit(&world).await;
     assert!(!unasked.ok && frozen().await.is_none(), "an audit changes nothing unless it is asked to");
@@ -400,7 +477,7 @@ async fn freezes_a_chain_when_money_is_missing_or_too_much() {
     let report = audited(&world, &scope).await;
     let freeze = frozen().await.expect("is frozen");
     assert_eq!(report.chains[0].frozen.as_ref(), Some(&freeze.reason));
-    assert!(freeze.reason.contains("5 at block") && freeze.at == world.clock.now(), "{freeze:?}");
+    assert!(freeze.reason.starts_with("the audit found") && freeze.at == world.clock.now(), "{freeze:?}");
 
     // A freeze that stands keeps its own reason.
     let mine = Freeze { reason: "the operator's".to_owned(), at: world.clock.now() };
@@ -412,7 +489,7 @@ async fn freezes_a_chain_when_money_is_missing_or_too_much() {
 #[tokio::test]
 async fn a_freeze_that_cannot_be_stored_is_told() {
     let (world, _) = sound().await;
-    forget_deposit(&world, &deposit_of(&world, &usdt(), 7));
+    credit_too_much(&world);
     world.store.faults.next([Some(Fault::NothingStored)]);
     let failed = auditor(&world).run(&Scope { freeze: true, ..Scope::default() }, &|_| ()).await;
     assert!(matches!(&failed, Err(error @ AuditError::Freeze(_)) if error.is_transient()), "{failed:?}");

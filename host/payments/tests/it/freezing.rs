@@ -342,3 +342,25 @@ async fn the_running_scanner_waits_for_its_operator_and_goes_on() {
     stop.cancel();
     run.await.expect("ends in order");
 }
+
+/// A node that lags knows no block where a deposit stands: that is no reason to take the deposit back.
+#[tokio::test]
+async fn a_deposit_is_not_given_up_because_nodes_lag() {
+    let (mut world, caller) = World::started().await;
+    let invoice = world.invoice(&caller, 100).await;
+    world.pay(&[(invoice.address, 100)]);
+    let block = world.chain.tip();
+    world.chain.mine_empty(3);
+    world.scan().await;
+    control(&world).freeze("a test").await.expect("stored");
+    world.chain.finalise_below(1);
+    world.chain.agree_on(block.number, None);
+    let refused = control(&world).resume(None).await.expect_err("too few nodes have the block");
+    assert!(refused.is_transient(), "{refused}");
+    assert_eq!(world.deposits(&invoice).await[0].state, DepositState::Seen);
+    world.chain.be_honest();
+    let resumed = control(&world).resume(None).await.expect("all agree");
+    assert_eq!(resumed.orphaned, 0);
+    world.finalise().await;
+    assert_eq!(world.available(caller.merchant()).await, Amount::from_units(100));
+}

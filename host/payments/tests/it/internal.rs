@@ -131,12 +131,14 @@ async fn states_that_nodes_no_longer_keep_are_not_asked_for() {
     world.chain.mine_passing_on(&bnb(), invoice.address, 100);
     world.chain.finalise();
     world.chain.mine_empty(101);
-    world.chain.fail_when(|question| {
-        assert!(!matches!(question, Question::Balances(_)), "asked for {question:?}");
+    let tip = world.chain.tip().number;
+    world.chain.fail_when(move |question| {
+        assert!(!matches!(question, Question::Balances(at) if at != tip), "asked for {question:?}");
         None
     });
     world.restart();
     world.scan().await;
+    assert_eq!(world.deposits(&invoice).await, [], "what is not final is not believed");
     world.chain.recover();
     world.chain.finalise_below(100);
     world.restart();
@@ -262,4 +264,96 @@ async fn many_surpluses_are_recorded_in_bounded_steps() {
     assert_eq!(largest.load(std::sync::atomic::Ordering::SeqCst), 100);
     let other = world.principal(SignatureScheme::Request).await;
     assert_eq!(bnb_of(&world, &other).await, Amount::ZERO);
+}
+
+const HOURS: Duration = Duration::from_secs(2 * 3_600);
+
+#[tokio::test]
+async fn what_came_before_the_expiry_is_in_time_although_it_is_found_behind_it() {
+    let (mut world, caller) = World::started().await;
+    let invoice = world.bnb_invoice(&caller, 100).await;
+    let paid_in = world.chain.mine_passing_on(&bnb(), invoice.address, 100);
+    world.pass(HOURS);
+    world.chain.mine_passing_on(&bnb(), invoice.address, 30);
+    world.chain.finalise();
+    world.restart();
+    // A tick of the settlement after each step of the scanner, as late and as early as it can be.
+    for _ in 0..20 {
+        let _ = world.scanner.step(&mut world.memory).await.expect("nothing goes wrong");
+        world.settle().await;
+    }
+    world.chain.mine_empty(1);
+    world.finalise().await;
+    world.settle().await;
+    world.settle().await;
+    let deposits = world.deposits(&invoice).await;
+    let early = deposits.iter().find(|deposit| deposit.block == paid_in).expect("told at the block before the expiry");
+    assert_eq!((deposits.len(), early.transfer.amount), (2, units(100)), "{deposits:?}");
+    let now = world.stored(&invoice).await.assessment;
+    assert_eq!((now.state, now.received_late), (InvoiceState::Paid, units(30)));
+    assert_eq!(bnb_of(&world, &caller).await, units(130));
+    assert!(!world.events_of(&invoice.id).contains(&EventKind::InvoiceExpired));
+}
+
+#[tokio::test]
+async fn no_invoice_in_the_native_coin_expires_before_its_balance_was_looked_at() {
+    let (mut world, caller) = World::started().await;
+    let waits = world.bnb_invoice(&caller, 100).await;
+    let other = world.invoice(&caller, 100).await;
+    world.chain.fail_when(|question| matches!(question, Question::Balances(_)).then(no_answer));
+    world.pass(HOURS);
+    world.chain.mine_empty(1);
+    world.finalise().await;
+    // Another payment touches the invoice: that does not let it expire either.
+    world.pay(&[(waits.address, 5)]);
+    world.finalise().await;
+    world.settle().await;
+    assert_eq!(world.stored(&waits).await.assessment.state, InvoiceState::Pending);
+    assert_eq!(world.stored(&other).await.assessment.state, InvoiceState::Expired, "a token needs no look");
+    world.chain.recover();
+    world.settle().await;
+    assert_eq!(world.stored(&waits).await.assessment.state, InvoiceState::Pending);
+    world.finalise().await;
+    world.settle().await;
+    assert_eq!(world.stored(&waits).await.assessment.state, InvoiceState::Expired);
+}
+
+#[tokio::test]
+async fn what_is_read_while_finality_stalls_is_believed_once_it_is_final() {
+    for stays in [true, false] {
+        let (mut world, caller) = World::started().await;
+        let invoice = world.bnb_invoice(&caller, 100).await;
+        world.chain.mine_empty(150);
+        let paid_in = world.chain.mine_passing_on(&bnb(), invoice.address, 100);
+        world.restart();
+        world.scan().await;
+        assert_eq!(world.deposits(&invoice).await, []);
+        if !stays {
+            world.chain.fork(1);
+            world.chain.mine_empty(1);
+        }
+        world.chain.mine_empty(200);
+        world.chain.finalise_below(150);
+        tokio::time::sleep(Duration::from_millis(1_100)).await;
+        world.chain.mine_empty(1);
+        world.scan().await;
+        let found = world.deposits(&invoice).await;
+        assert_eq!(found.iter().any(|deposit| deposit.block == paid_in), stays, "{found:?}");
+        assert_eq!(found.len(), usize::from(stays), "{found:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_a_contract_passes_on_to_a_merchants_address_is_credited_once() {
+    let (mut world, caller) = World::started().await;
+    let own = world.store.deposit_address(caller.merchant()).await.expect("answers").expect("has one").address;
+    world.chain.mine_passing_on(&bnb(), own, 40);
+    world.chain.mine(&[world.chain.payment(&bnb(), own, 2)]);
+    for _ in 0..3 {
+        sweep(&mut world).await;
+    }
+    assert_eq!(bnb_of(&world, &caller).await, units(42));
+    world.chain.mine_passing_on(&bnb(), own, 3);
+    sweep(&mut world).await;
+    assert_eq!(bnb_of(&world, &caller).await, units(45));
 }

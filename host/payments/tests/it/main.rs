@@ -14,6 +14,7 @@ mod gap;
 mod internal;
 mod invoicing;
 mod lag;
+mod lone_voice;
 mod money_stories;
 mod random_forks;
 mod random_schedules;

@@ -108,6 +108,8 @@ async fn a_range_finds_everything_in_it_and_repeats_nothing() {
     missing.push(pass_over(&mut world, &stray).await.number);
     world.pay(&[(invoice.address, 50), (STRANGER, 1)]);
     world.finalise().await;
+    // Not before, so that no sweep finds the stray payment in its balance.
+    world.chain.set_native(&bnb());
     let range = BlockRange::new(BlockNumber(0), world.chain.finalized_number()).expect("in order");
     let report = world.rescan().range(None, range).await.expect("all answer");
     let recorded = report.findings.iter().filter(|finding| matches!(finding, Finding::Recorded(_))).count();
@@ -285,4 +287,45 @@ async fn a_signature_is_used_once() {
     rescan.for_merchant(&signed, None, tx_of(&payment)).await.expect("all answer");
     let refused = rescan.for_merchant(&signed, None, tx_of(&payment)).await;
     assert!(matches!(refused, Err(RescanError::SignatureReplayed)), "{refused:?}");
+}
+
+#[tokio::test]
+async fn coins_that_a_balance_showed_are_not_credited_again_after_the_scan_was_taken_back() {
+    let (mut world, caller) = World::started().await;
+    world.chain.set_native(&bnb());
+    let invoice = world.bnb_invoice(&caller, 100).await;
+    let payment = world.chain.payment(&bnb(), invoice.address, 100);
+    pass_over(&mut world, &payment).await;
+    world.finalise().await;
+    go_on(&mut world).await;
+    assert_eq!(balance_of(&world, &caller, &bnb()).await, units(100), "found in the balance");
+    world.chain.be_honest();
+    let control = world.scanner.control();
+    control.freeze("a test").await.expect("stored");
+    control.resume(Some(BlockNumber(0))).await.expect("all agree");
+    go_on(&mut world).await;
+    go_on(&mut world).await;
+    assert_eq!(balance_of(&world, &caller, &bnb()).await, units(100), "and not by its transaction too");
+    let report = world.rescan().transaction(None, tx_of(&payment)).await.expect("all answer");
+    assert!(matches!(report.findings.as_slice(), [Finding::Refused { .. }]), "{report:?}");
+}
+
+#[tokio::test]
+async fn a_merchants_deposit_address_is_looked_at_on_request() {
+    let (mut world, caller) = World::started().await;
+    let own = world.store.tables().addresses.into_values().find(|own| own.invoice.is_none()).expect("made");
+    world.chain.mine_passing_on(&bnb(), own.address, 5);
+    world.chain.finalise();
+    world.chain.fail_when(|question| {
+        matches!(question, xthonpay_tests::scripted_chain::Question::Balances(_))
+            .then(xthonpay_tests::scripted_chain::no_answer)
+    });
+    world.restart();
+    world.scan().await;
+    world.chain.recover();
+    let found = world.rescan().address(None, own.address).await.expect("all answer").expect("a surplus");
+    assert_eq!(found.transfer.amount, units(5));
+    go_on(&mut world).await;
+    go_on(&mut world).await;
+    assert_eq!(balance_of(&world, &caller, &bnb()).await, units(5));
 }

@@ -1,17 +1,24 @@
 //! How the scanner follows a chain: where it begins, what it waits for, what it tells and what it forgets.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 use xthonpay_domain::amount::Amount;
-use xthonpay_domain::block::BlockNumber;
+use xthonpay_domain::block::{BlockNumber, BlockRef};
 use xthonpay_domain::deposit::DepositState;
 use xthonpay_domain::event::{Event, EventKind};
-use xthonpay_domain::invoice::assessment::InvoiceState;
-use xthonpay_domain::ledger::{Account, Line, PostingKind, Side};
+use xthonpay_domain::hash::BlockHash;
+use xthonpay_domain::invoice::assessment::{Flags, InvoiceState};
+use xthonpay_domain::ledger::{Account, Line, Posting, PostingKind, Side};
+use xthonpay_domain::text::ChainName;
 use xthonpay_domain::time::Timestamp;
+use xthonpay_domain::transfer::Transfer;
+use xthonpay_payments::catalog::{Catalog, ChainTerms};
 use xthonpay_payments::port::clock::Clock as _;
 use xthonpay_payments::port::store::{Changeset, Store as _, UsedSignature, Write};
+use xthonpay_payments::scanning::changes::ScanError;
 use xthonpay_payments::scanning::scanner::Progress;
 use xthonpay_payments::scanning::status::Health;
 use xthonpay_payments::scanning::watch_set::WatchSet;
@@ -19,7 +26,7 @@ use xthonpay_tests::memory_store::Fault;
 use xthonpay_tests::scripted_chain::{Question, no_answer};
 
 use crate::doubles::ScriptedRules;
-use crate::world::{World, bnb, chain_name};
+use crate::world::{World, bnb, chain_name, usdt};
 
 #[tokio::test]
 async fn begins_at_the_newest_final_block() {
@@ -32,6 +39,37 @@ async fn begins_at_the_newest_final_block() {
     let cursor = &tables.cursors[&chain_name()];
     assert_eq!((cursor.finalized, cursor.tip), (start, world.chain.tip()));
     assert!(!tables.blocks.contains_key(&(chain_name(), BlockNumber(5))), "nothing below the start is read");
+}
+
+/// Deposits are told apart by the name of their chain too, so all of them would be new.
+#[tokio::test]
+async fn a_chain_under_another_name_is_not_scanned_again() {
+    let (mut world, caller) = World::started().await;
+    let own = world.store.deposit_address(caller.merchant()).await.expect("answers").expect("has one");
+    world.pay(&[(own.address, 7)]);
+    world.finalise().await;
+    let before = world.store.tables();
+    // Another chain than ours, ours under another name, and nodes that do not know yet.
+    let of_another = BlockRef { hash: BlockHash::new([9; 32]), ..world.chain.tip() };
+    for (agreed, frozen, begins) in
+        [(Some(world.chain.tip()), true, false), (None, false, false), (Some(of_another), false, true)]
+    {
+        let name: ChainName = "bnb-chain".parse().expect("well formed");
+        let mut renamed = world.reopened(7).await;
+        let terms = BTreeMap::from([(name.clone(), ChainTerms { min_confirmations: 1 })]);
+        renamed.scanner.books.catalog = Arc::new(Catalog::new(terms, Vec::new()));
+        renamed.scanner.books.chain = name.clone();
+        world.chain.agree_on(world.chain.tip().number, agreed);
+        let outcome = renamed.try_scan().await;
+        assert_eq!(outcome.is_ok(), begins, "{outcome:?}");
+        if let Err(failure) = &outcome {
+            assert_eq!(matches!(failure, ScanError::Frozen { .. }), frozen, "{failure}");
+            assert!(failure.to_string().contains("bsc") && failure.to_string().contains("bnb-chain"), "{failure}");
+            assert_eq!(world.store.tables().cursors, before.cursors);
+        }
+        assert_eq!(world.store.tables().postings.len(), 1);
+        assert_eq!(world.store.tables().cursors.contains_key(&name), begins);
+    }
 }
 
 /// While no node answers, invoices are made all the same, and nothing keeps a payer from paying.
@@ -97,12 +135,12 @@ async fn waits_for_as_many_confirmations_as_the_terms_ask_for() {
 #[tokio::test]
 async fn credits_more_than_fits_into_one_transaction() {
     let (mut world, caller) = World::started().await;
-    let invoice = world.invoice(&caller, 250).await;
-    world.pay(&vec![(invoice.address, 1); 250]);
+    let invoice = world.invoice(&caller, 1_250).await;
+    world.pay(&vec![(invoice.address, 1); 1_250]);
     world.pay(&[(invoice.address, 7)]);
     world.finalise().await;
-    assert_eq!(world.available(caller.merchant()).await, Amount::from_units(257));
-    assert_eq!(world.store.tables().postings.len(), 251);
+    assert_eq!(world.available(caller.merchant()).await, Amount::from_units(1_257));
+    assert_eq!(world.store.tables().postings.len(), 1_251);
     assert_eq!(world.store.tables().cursors[&chain_name()].finalized, world.chain.tip());
 }
 
@@ -110,19 +148,89 @@ async fn credits_more_than_fits_into_one_transaction() {
 #[tokio::test]
 async fn the_mark_of_finality_waits_for_the_last_credit_below_it() {
     let (mut world, caller) = World::started().await;
-    let invoice = world.invoice(&caller, 250).await;
-    world.pay(&vec![(invoice.address, 1); 250]);
+    let invoice = world.invoice(&caller, 1_250).await;
+    world.pay(&vec![(invoice.address, 1); 1_250]);
     world.scan().await;
     let before = world.store.tables().cursors[&chain_name()].finalized;
     world.chain.finalise();
     world.restart();
     world.store.faults.next([None, Some(Fault::NothingStored)]);
     assert!(world.try_scan().await.is_err());
-    assert_eq!(world.available(caller.merchant()).await, Amount::from_units(100), "a part is credited");
+    assert_eq!(world.available(caller.merchant()).await, Amount::from_units(500), "a part is credited");
     assert_eq!(world.store.tables().cursors[&chain_name()].finalized, before);
     world.finalise().await;
-    assert_eq!(world.available(caller.merchant()).await, Amount::from_units(250));
+    assert_eq!(world.available(caller.merchant()).await, Amount::from_units(1_250));
     assert_eq!(world.store.tables().cursors[&chain_name()].finalized, world.chain.tip());
+}
+
+/// Grains that anybody can send cost a read each, to know whether they are known, and nothing more for each of them.
+#[tokio::test]
+async fn reads_an_invoice_once_for_all_of_its_payments_in_a_step() {
+    let (mut world, caller) = World::started().await;
+    let one = world.invoice(&caller, 1_000).await;
+    let other = world.invoice(&caller, 1_000).await;
+    let mixed: Vec<_> = (0..400).map(|nth| if nth % 2 == 0 { (one.address, 1) } else { (other.address, 1) }).collect();
+    world.pay(&mixed);
+    let before = world.store.faults.reads();
+    world.scan().await;
+    let sighting = world.store.faults.reads() - before;
+    assert!((400..440).contains(&sighting), "{sighting} reads to see 400 payments");
+    world.chain.finalise();
+    world.restart();
+    let before = world.store.faults.reads();
+    world.scan().await;
+    let crediting = world.store.faults.reads() - before;
+    assert!(crediting < 40, "{crediting} reads to credit 400 payments");
+    assert_eq!(world.available(caller.merchant()).await, Amount::from_units(400));
+}
+
+/// A token that anybody can mint shows any amount.
+#[tokio::test]
+async fn amounts_that_no_asset_has_are_set_aside_and_stop_nothing() {
+    let widest = Amount::PAYMENT_MAX;
+    let above = widest.checked_add(Amount::from_units(1)).expect("below 2^256");
+    let money = Amount::from_units(100);
+    // What is paid in one block; how much of it is the merchant's.
+    let cases = [
+        (vec![Amount::MAX, Amount::MAX, money], money),
+        (vec![money, Amount::MAX], money),
+        (vec![Amount::MAX, Amount::MAX], Amount::ZERO),
+        (vec![above, above, money], money),
+        (vec![widest, widest], widest.checked_add(widest).expect("below 2^256")),
+    ];
+    for (paid, credited) in cases {
+        for to_invoice in [true, false] {
+            let (mut world, caller) = World::started().await;
+            let invoice = world.invoice(&caller, 100).await;
+            let own = world.store.deposit_address(caller.merchant()).await.expect("answers").expect("has one");
+            let to = if to_invoice { invoice.address } else { own.address };
+            let transfers: Vec<_> =
+                paid.iter().map(|amount| Transfer { amount: *amount, ..world.chain.payment(&usdt(), to, 1) }).collect();
+            world.chain.mine(&transfers);
+            world.finalise().await;
+            world.settle().await;
+            let case = format!("{paid:?}, to the invoice: {to_invoice}");
+            assert_eq!(world.available(caller.merchant()).await, credited, "{case}");
+            let tables = world.store.tables();
+            let set_aside = paid.iter().filter(|amount| **amount > widest).count();
+            let suspended = |posting: &&Posting| posting.kind() == PostingKind::DepositSuspended;
+            assert_eq!(tables.postings.values().filter(suspended).count(), set_aside, "{case}");
+            let unattributed = |event: &&Arc<Event>| event.kind == EventKind::DepositUnattributed;
+            assert_eq!(tables.events.iter().filter(unattributed).count(), set_aside, "{case}");
+            let told = tables.events.iter().filter(|event| event.kind == EventKind::DepositCredited).count();
+            assert_eq!(told, if to_invoice { 0 } else { paid.len() - set_aside }, "{case}");
+            if to_invoice {
+                let now = world.stored(&invoice).await.assessment;
+                let state = if credited.is_zero() { InvoiceState::Pending } else { InvoiceState::Paid };
+                assert_eq!((now.state, now.received), (state, credited), "{case}");
+                assert_eq!(now.flags.contains(Flags::NEEDS_REVIEW), set_aside > 0, "{case}");
+            }
+            // And the chain goes on.
+            world.pay(&[(own.address, 1)]);
+            world.finalise().await;
+            assert_eq!(world.store.tables().cursors[&chain_name()].finalized, world.chain.tip(), "{case}");
+        }
+    }
 }
 
 #[tokio::test]
@@ -140,7 +248,7 @@ async fn another_asset_than_the_invoices_is_set_aside_and_told() {
     assert_eq!(accounts, [&Account::Suspense]);
     assert!(tables.balances.is_empty(), "nobody can spend it");
     use EventKind::{InvoiceCreated, InvoiceNeedsReview, PaymentConfirmed, PaymentDetected};
-    let of_invoice = |event: &&std::sync::Arc<Event>| event.sequence > 0;
+    let of_invoice = |event: &&Arc<Event>| event.sequence > 0;
     let told: Vec<EventKind> = tables.events.iter().filter(of_invoice).map(|event| event.kind).collect();
     assert_eq!(told, [InvoiceCreated, PaymentDetected, InvoiceNeedsReview, PaymentConfirmed]);
     let unattributed = tables.events.iter().filter(|event| event.kind == EventKind::DepositUnattributed);

@@ -9,9 +9,11 @@ use async_trait::async_trait;
 use tokio_util::sync::CancellationToken;
 use xthonpay_domain::amount::Amount;
 use xthonpay_domain::event::EventKind;
+use xthonpay_domain::hash::TxHash;
 use xthonpay_domain::id::InvoiceId;
 use xthonpay_domain::invoice::Invoice;
 use xthonpay_domain::invoice::assessment::{Advice, Flags, InvoiceState};
+use xthonpay_domain::transfer::Origin;
 use xthonpay_payments::access::Principal;
 use xthonpay_payments::catalog::Catalog;
 use xthonpay_payments::port::hooks::{Draft, DraftRuling, HookFailure, InvoiceRules, OnFailure, PaymentReview};
@@ -144,6 +146,42 @@ async fn a_ruling_on_a_sum_that_has_changed_meanwhile_is_dropped() {
     world.settle().await;
     let now = world.stored(&invoice).await;
     assert_eq!((now.assessment.state, now.ruling), (InvoiceState::Confirming, None));
+}
+
+/// Whoever sends a grain with every block must not keep an invoice from being settled.
+#[tokio::test]
+async fn agreement_holds_when_more_has_come_meanwhile_and_nothing_else_does() {
+    use InvoiceState::{Confirming, Paid};
+    let (less, more, as_much) = (99, 101, 100);
+    for (advice, received, state) in [
+        (Advice::Settle, as_much, Paid),
+        (Advice::Settle, more, Paid),
+        (Advice::Settle, less, Confirming),
+        (Advice::Review, as_much, Confirming),
+        (Advice::Review, more, Confirming),
+    ] {
+        let (mut world, caller) = World::started().await;
+        let invoice = awaiting(&mut world, &caller).await;
+        let (store, id) = (world.store.clone(), invoice.id.clone());
+        world.hooks.bind_rules([ScriptedRules::on_payment(move |_| {
+            store.tamper(|tables| {
+                let invoice = tables.invoices.get_mut(&id).expect("it was made");
+                invoice.assessment.received = Amount::from_units(received);
+                invoice.revision += 1;
+                if received == more {
+                    let mut grain = tables.deposits.values().next().expect("it was paid").clone();
+                    grain.transfer.amount = Amount::from_units(1);
+                    grain.transfer.identity.origin = Origin::Transaction { tx: TxHash::new([9; 32]), nth: 0 };
+                    grain.id = grain.transfer.identity.deposit_id();
+                    tables.deposits.insert(grain.id.clone(), grain);
+                }
+            });
+            Ok(advice)
+        })]);
+        world.settle().await;
+        let now = world.stored(&invoice).await;
+        assert_eq!(now.assessment.state, state, "{advice:?} with {received}");
+    }
 }
 
 #[tokio::test]

@@ -50,6 +50,10 @@ impl Ahead {
         Some((owner, place))
     }
 
+    pub(super) fn holds(&self, address: &Address) -> bool {
+        self.places.contains_key(address)
+    }
+
     pub(super) fn claimed(&self, account: u32) -> Option<u32> {
         self.claimed.get(&account).copied()
     }

@@ -22,20 +22,36 @@ impl<'a> Shown<'a> {
         Ok(Self { source, finalized: source.finalized().await?, hashes: BTreeMap::new() })
     }
 
-    /// Whether a block is in the chain.
+    /// Whether the nodes show a block; one at a height that they do not have is not shown.
+    ///
+    /// # Errors
+    /// [`ChainError`].
     pub(super) async fn has(&mut self, block: BlockRef) -> Result<bool, ChainError> {
-        let hash = match self.hashes.entry(block.number) {
+        Ok(self.hash_at(block.number).await? == Some(block.hash))
+    }
+
+    /// Whether a block left the chain: only another one in its place says so.
+    ///
+    /// # Errors
+    /// [`ChainError::Unavailable`] when too few nodes have a block at its height: they lag, which says nothing about ours.
+    pub(super) async fn lost(&mut self, block: BlockRef) -> Result<bool, ChainError> {
+        let unknown =
+            || ChainError::Unavailable { reason: format!("block {} is not known to enough nodes", block.number) };
+        Ok(self.hash_at(block.number).await?.ok_or_else(unknown)? != block.hash)
+    }
+
+    async fn hash_at(&mut self, number: BlockNumber) -> Result<Option<BlockHash>, ChainError> {
+        Ok(match self.hashes.entry(number) {
             Entry::Occupied(known) => *known.get(),
             Entry::Vacant(unknown) => {
-                let there = if block.number <= self.finalized.number {
-                    self.source.final_block(block.number).await?
+                let there = if number <= self.finalized.number {
+                    self.source.final_block(number).await?
                 } else {
-                    self.source.block(block.number).await?
+                    self.source.block(number).await?
                 };
                 *unknown.insert(there.map(|there| there.hash))
             }
-        };
-        Ok(hash == Some(block.hash))
+        })
     }
 
     /// The newest of `blocks`, which are in descending order, that is in the chain. Whatever lies below a block of the chain is

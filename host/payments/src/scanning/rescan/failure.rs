@@ -36,8 +36,8 @@ pub enum RescanError {
         /// The transaction.
         tx: TxHash,
     },
-    /// The address is not an invoice's.
-    #[error("{address} is not the address of an invoice")]
+    /// The address is none of ours.
+    #[error("{address} is neither the address of an invoice nor a merchant's deposit address")]
     UnknownAddress {
         /// The address.
         address: Address,

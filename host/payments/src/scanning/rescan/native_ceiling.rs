@@ -1,8 +1,7 @@
 //! How much of the native coin may still be recorded for an address: what it holds above all that is known.
 //!
 //! A payment that was passed over has raised the balance of its address, so it may already be recorded as coins that a
-//! contract passed on. Found again by its transaction, it must not count a second time. Concerns the addresses of invoices,
-//! because the balances of others are not looked at.
+//! contract passed on. Found again by its transaction, it must not count a second time.
 
 use std::collections::BTreeMap;
 
@@ -17,7 +16,7 @@ use xthonpay_domain::transfer::{Origin, Transfer};
 use super::{RescanError, RescannedChain};
 use crate::port::chain::ChainError;
 use crate::scanning::changes::ScanError;
-use crate::scanning::internal::received;
+use crate::scanning::internal::{Holder, received};
 
 /// Balances at one final block, and what was admitted against them.
 #[derive(Clone)]
@@ -68,8 +67,7 @@ impl Ceiling {
             return Ok(Ok(()));
         };
         let Some(own) = chain.books.store.address(&to).await? else { return Ok(Ok(())) };
-        let Some(invoice) = own.invoice else { return Ok(Ok(())) };
-        let deposits = chain.books.store.deposits_of_invoice(&invoice).await?;
+        let deposits = chain.books.deposits_of(&Holder::from(&own)).await?;
         let known = received(&deposits, native, self.block).map_err(ScanError::from)?;
         let balance = self.balances.get(&to).copied().unwrap_or_default();
         let admitted = self.admitted.entry(to).or_default();
