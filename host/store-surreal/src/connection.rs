@@ -128,36 +128,6 @@ impl Connection {
         answer.map_err(|error| AskError::NoAnswer(error.message().to_owned()))
     }
 
-    /// Trial.
-    pub(crate) async fn pipe(
-        &self,
-        text: &str,
-        variables: Variables,
-    ) -> Result<Option<std::collections::HashMap<usize, surrealdb::Error>>, AskError> {
-        static ORDER: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
-        if let Some(reason) = self.distrusted.get() {
-            return Err(AskError::NotAsked(reason.clone()));
-        }
-        let live = self.live.read().await;
-        let Some(live) = live.as_ref() else { return Err(AskError::NotAsked("the store is closed".to_owned())) };
-        let unasked = |error: surrealdb::Error| AskError::NotAsked(error.message().to_owned());
-        let unknown = |error: surrealdb::Error| AskError::NoAnswer(error.message().to_owned());
-        let begun = live.db.clone().begin().await.map_err(unasked)?;
-        let errors = begun.query(text).bind(variables).await.map_err(unknown)?.take_errors();
-        if !errors.is_empty() {
-            drop(begun.cancel().await.map_err(unknown)?);
-            return Ok(Some(errors));
-        }
-        let turn = ORDER.lock().await;
-        if let Some(reason) = self.distrusted.get() {
-            drop(begun.cancel().await.map_err(unknown)?);
-            return Err(AskError::NotAsked(reason.clone()));
-        }
-        drop(begun.commit().await.map_err(unknown)?);
-        drop(turn);
-        Ok(None)
-    }
-
     /// Runs one statement that only reads, and returns its result.
     pub(crate) async fn read(&self, text: &'static str, variables: Variables) -> Result<Value, StoreError> {
         let results = self.ask(text, variables).await?;

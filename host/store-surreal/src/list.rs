@@ -70,6 +70,11 @@ impl List {
         Self::named("deposits").of(text(invoice.as_str()))
     }
 
+    /// Deposits on an address that was made for no invoice, in the order of their ids.
+    pub(crate) fn deposits_on(address: &Address) -> Self {
+        Self::named("deposits_on").of(text(&address.to_lower_hex()))
+    }
+
     /// A merchant's addresses that were made for no invoice, the lowest index first.
     pub(crate) fn deposit_addresses(merchant: &MerchantId) -> Self {
         Self::named("deposit_addresses").of(text(merchant.as_str()))

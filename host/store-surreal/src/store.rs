@@ -156,6 +156,15 @@ impl Store for SurrealStore {
         read::listed_all(&self.connection, List::deposits_of(id).all()).await
     }
 
+    async fn deposits_on(
+        &self,
+        address: &Address,
+        after: Option<&DepositId>,
+        limit: usize,
+    ) -> Result<Vec<Deposit>, StoreError> {
+        read::listed(&self.connection, List::deposits_on(address).behind(after.map(DepositId::as_str)), limit).await
+    }
+
     async fn seen_deposits(&self, chain: &ChainName) -> Result<Vec<Deposit>, StoreError> {
         read::listed_all(&self.connection, List::seen(chain).all()).await
     }

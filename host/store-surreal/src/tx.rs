@@ -47,20 +47,6 @@ impl Script {
 
 /// Runs a script as one transaction.
 pub(crate) async fn tx(connection: &Connection, script: Script) -> Outcome {
-    if std::env::var_os("TRIAL_PIPE").is_some() && connection.keeper() == Keeper::Directory {
-        return match connection.pipe(&script.text, script.variables).await {
-            Ok(None) => Outcome::Committed,
-            Ok(Some(errors)) => match classify_statements(&errors) {
-                Some(outcome) => outcome,
-                None => Outcome::Failed("nothing".to_owned()),
-            },
-            Err(AskError::NotAsked(reason)) => Outcome::Failed(reason),
-            Err(AskError::NoAnswer(reason)) => {
-                connection.distrust(&reason);
-                Outcome::Unknown(reason)
-            }
-        };
-    }
     let text = format!("BEGIN;\n{}COMMIT;", script.text);
     let outcome = match connection.ask(&text, script.variables).await {
         Ok(mut results) => {
@@ -77,15 +63,6 @@ pub(crate) async fn tx(connection: &Connection, script: Script) -> Outcome {
         connection.distrust(&format!("a commit could not be confirmed on disk ({reason}): restart the host"));
     }
     outcome
-}
-
-fn classify_statements(errors: &HashMap<usize, Error>) -> Option<Outcome> {
-    let (_, error) = errors.iter().filter(|(_, error)| !is_consequence(error)).min_by_key(|(statement, _)| **statement)?;
-    Some(match error {
-        error if is_conflict(error) => Outcome::Conflict,
-        error if is_refusal(error) => Outcome::Refused,
-        error => Outcome::Failed(error.message().to_owned()),
-    })
 }
 
 /// What the errors of a transaction of so many statements say.

@@ -91,58 +91,33 @@ impl Writer {
 
 /// Stores what comes in until nobody can hand in anything more.
 async fn run(connection: Arc<Connection>, mut incoming: mpsc::Receiver<Job>) {
-    let knob = |name: &str, or: usize| std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(or);
-    let (flight, hold, plans_max) = (knob("TRIAL_FLIGHT", 1), knob("TRIAL_HOLD", 0) == 1, knob("TRIAL_PLANS", 64));
     let mut waiting = VecDeque::new();
     let mut disk_looks = interval(DISK_LOOK);
     disk_looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut storing: tokio::task::JoinSet<(u64, group::Answers)> = tokio::task::JoinSet::new();
-    let mut busy: Vec<(u64, Vec<surrealdb::types::RecordId>)> = Vec::new();
-    let mut held: Vec<(HashSet<u64>, group::Answers)> = Vec::new();
-    let mut number = 0_u64;
-    let mut open = true;
     loop {
         while waiting.len() < WAITING_MAX
             && let Ok(job) = incoming.try_recv()
         {
             waiting.push_back(job);
         }
-        if storing.len() < flight && !waiting.is_empty() {
-            let group = next_group(&mut waiting, busy.iter().flat_map(|(_, records)| records), plans_max);
-            if !group.is_empty() {
-                number += 1;
-                busy.push((number, group.iter().flat_map(|job| job.plan.records().cloned()).collect()));
-                let connection = Arc::clone(&connection);
-                storing.spawn(async move { (number, group::store(&connection, group).await) });
-                continue;
+        let group = next_group(&mut waiting);
+        if group.is_empty() {
+            tokio::select! {
+                job = incoming.recv() => match job {
+                    Some(job) => waiting.push_back(job),
+                    None => return,
+                },
+                // Says what it finds to whoever commits next.
+                _ = disk_looks.tick() => drop(connection.look_at_space()),
             }
+            continue;
         }
-        if !open && storing.is_empty() && waiting.is_empty() {
-            return;
-        }
-        tokio::select! {
-            job = incoming.recv(), if open && waiting.len() < WAITING_MAX => match job {
-                Some(job) => waiting.push_back(job),
-                None => open = false,
-            },
-            Some(stored) = storing.join_next() => match stored {
-                Ok((settled, answers)) => {
-                    busy.retain(|(number, _)| *number != settled);
-                    let beside = if hold { busy.iter().map(|(number, _)| *number).collect() } else { HashSet::new() };
-                    held.push((beside, answers));
-                    held = held.into_iter().filter_map(|(mut beside, answers)| {
-                        beside.remove(&settled);
-                        if beside.is_empty() {
-                            for (job, result) in answers { job.finish(result); }
-                            return None;
-                        }
-                        Some((beside, answers))
-                    }).collect();
-                }
-                Err(error) => connection.distrust(&format!("a transaction ended in a defect ({error}): restart the host")),
-            },
-            // Says what it finds to whoever commits next.
-            _ = disk_looks.tick(), if storing.is_empty() => drop(connection.look_at_space()),
+        let storing = {
+            let connection = Arc::clone(&connection);
+            tokio::spawn(async move { group::store(&connection, group).await })
+        };
+        if let Err(error) = storing.await {
+            connection.distrust(&format!("a transaction ended in a defect ({error}): restart the host"));
         }
     }
 }
@@ -152,15 +127,15 @@ async fn run(connection: Arc<Connection>, mut incoming: mpsc::Receiver<Job>) {
     clippy::mutable_key_type,
     reason = "keys are made of texts and numbers; only a regular expression has a cache"
 )]
-fn next_group<'a>(waiting: &mut VecDeque<Job>, busy: impl Iterator<Item = &'a surrealdb::types::RecordId>, plans_max: usize) -> Vec<Job> {
+fn next_group(waiting: &mut VecDeque<Job>) -> Vec<Job> {
     let mut group: Vec<Job> = Vec::new();
     let mut size = 0;
-    let mut touched: HashSet<surrealdb::types::RecordId> = busy.cloned().collect();
+    let mut touched = HashSet::new();
     let mut left = VecDeque::with_capacity(waiting.len());
     for job in waiting.drain(..) {
         let records = job.plan.records();
         let fits = group.is_empty() || size + records.len() <= GROUP_RECORDS_MAX;
-        let joins = fits && group.len() < plans_max && !job.plan.records().any(|record| touched.contains(record));
+        let joins = fits && group.len() < GROUP_PLANS_MAX && !job.plan.records().any(|record| touched.contains(record));
         // Whether it joins or stays behind: what comes later and touches the same record must wait for it.
         touched.extend(records.cloned());
         if joins {

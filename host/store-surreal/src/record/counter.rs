@@ -30,7 +30,6 @@ pub(crate) struct CounterRow {
 /// The record of a counter.
 pub(crate) fn id(counter: &Counter) -> RecordId {
     match counter {
-        Counter::MerchantAccount => Table::Counter.record("merchant_account"),
         Counter::AddressIndex(merchant) => {
             Table::Counter.composite(vec![text("address_index"), text(merchant.as_str())])
         }

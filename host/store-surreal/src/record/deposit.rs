@@ -51,7 +51,11 @@ pub(crate) fn id(deposit: &DepositId) -> RecordId {
 
 /// The list in which a deposit stands for ever.
 pub(crate) fn entries(deposit: &Deposit) -> Vec<RecordId> {
-    deposit.invoice.iter().map(|invoice| List::deposits_of(invoice).deposit(&deposit.id)).collect()
+    let list = match &deposit.invoice {
+        Some(invoice) => List::deposits_of(invoice),
+        None => List::deposits_on(&deposit.transfer.identity.to),
+    };
+    vec![list.deposit(&deposit.id)]
 }
 
 fn moving_entries(deposit: &Deposit) -> Vec<RecordId> {

@@ -439,7 +439,7 @@ fn numbers_end_where_32_bits_end() {
     bench.runtime.block_on(async {
         let connection = std::sync::Arc::new(bench.connection);
         let writer = crate::writer::Writer::start(std::sync::Arc::clone(&connection));
-        let counter = Counter::MerchantAccount;
+        let counter = Counter::AddressIndex(samples::merchant_id(1));
         assert_eq!(numbers::take(&connection, &writer, &counter, u32::MAX).await, Ok(0));
         assert_eq!(numbers::take(&connection, &writer, &counter, 1).await, Ok(u32::MAX));
         let used_up = numbers::take(&connection, &writer, &counter, 1).await.expect_err("no number is left");

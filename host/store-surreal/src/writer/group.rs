@@ -29,10 +29,7 @@ enum GroupResult {
 ///
 /// If the group does not go through because of one plan, its halves are stored one after the other, and so on, until those
 /// plans stand alone that are to blame: the others are stored without them.
-pub(super) type Answers = Vec<(Job, Result<(), CommitError>)>;
-
-pub(super) async fn store(connection: &Connection, group: Vec<Job>) -> Answers {
-    let mut answers = Vec::with_capacity(group.len());
+pub(super) async fn store(connection: &Connection, group: Vec<Job>) {
     let mut parts = vec![group];
     while let Some(mut part) = parts.pop() {
         let result = match connection.look_at_space() {
@@ -47,14 +44,13 @@ pub(super) async fn store(connection: &Connection, group: Vec<Job>) -> Answers {
             continue;
         }
         for job in part {
-            answers.push((job, match &result {
+            job.finish(match &result {
                 GroupResult::Stored => Ok(()),
                 GroupResult::Refused => Err(CommitError::Refused),
                 GroupResult::Failed(error) | GroupResult::Unavailable(error) => Err(error.clone().into()),
-            }));
+            });
         }
     }
-    answers
 }
 
 async fn store_as_one(connection: &Connection, part: &[Job]) -> GroupResult {

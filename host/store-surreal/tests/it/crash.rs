@@ -95,7 +95,8 @@ async fn writes_until_it_is_killed() {
         });
     }
     loop {
-        let number = store.take_numbers(&Counter::MerchantAccount, 1).await.expect("the store works");
+        let number =
+            store.take_numbers(&Counter::AddressIndex(samples::merchant_id(0)), 1).await.expect("the store works");
         say(&format!("number {number}"));
     }
 }
@@ -225,7 +226,7 @@ async fn losses(directory: &Path, heard: &Acknowledged) -> Losses {
         lost += of_worker_lost;
         torn += of_worker_torn;
     }
-    let next = store.take_numbers(&Counter::MerchantAccount, 1).await.expect("the store works");
+    let next = store.take_numbers(&Counter::AddressIndex(samples::merchant_id(0)), 1).await.expect("the store works");
     store.close().await;
     let different: BTreeSet<u32> = heard.numbers.iter().copied().filter(|number| *number < next).collect();
     Losses { lost, torn, numbers_twice: heard.numbers.len() - different.len() }

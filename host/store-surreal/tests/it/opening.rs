@@ -28,7 +28,7 @@ async fn everything_is_still_there_after_closing_and_after_dropping() {
         ],
     )
     .await;
-    assert_eq!(store.take_numbers(&Counter::MerchantAccount, 2).await, Ok(0));
+    assert_eq!(store.take_numbers(&Counter::AddressIndex(samples::merchant_id(1)), 2).await, Ok(0));
     store.close().await;
     store.close().await;
 
@@ -41,7 +41,7 @@ async fn everything_is_still_there_after_closing_and_after_dropping() {
     assert_eq!(store.invoice(&samples::invoice_id(1)).await, Ok(Some(samples::invoice(1))));
     assert_eq!(store.unrouted_events(9).await, Ok(vec![samples::event(1, 1)]));
     assert_eq!(store.due_deliveries(samples::time(1), None, 9).await, Ok(vec![samples::delivery(1)]));
-    assert_eq!(store.take_numbers(&Counter::MerchantAccount, 1).await, Ok(2));
+    assert_eq!(store.take_numbers(&Counter::AddressIndex(samples::merchant_id(1)), 1).await, Ok(2));
 }
 
 #[tokio::test]

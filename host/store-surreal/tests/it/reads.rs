@@ -26,7 +26,7 @@ async fn what_is_not_there_is_none() {
         assert_eq!(store.due_deliveries(Timestamp::from_millis(u64::MAX), None, 5).await, Ok(Vec::new()));
         assert_eq!(store.next_delivery_at().await, Ok(None));
         assert_eq!(store.address_list(None, 5).await, Ok(Vec::new()));
-        assert_eq!(store.next_number(&Counter::MerchantAccount).await, Ok(0));
+        assert_eq!(store.next_number(&Counter::AddressIndex(samples::merchant_id(1))).await, Ok(0));
         assert_eq!(store.merchants(None, 5).await, Ok(Vec::new()));
         assert_eq!(store.deposits(None, 5).await, Ok(Vec::new()));
         assert_eq!(store.suspended_deposits(None, 5).await, Ok(Vec::new()));
@@ -82,7 +82,6 @@ async fn numbers_are_consecutive_and_each_counter_has_its_own() {
         assert_eq!(store.next_number(&two).await, Ok(0));
         assert_eq!(store.take_numbers(&two, 10).await, Ok(0));
         assert_eq!(store.take_numbers(&one, 1).await, Ok(4));
-        assert_eq!(store.take_numbers(&Counter::MerchantAccount, 1).await, Ok(0));
     })
     .await;
 }
