@@ -11,7 +11,7 @@ use core::time::Duration;
 use std::sync::Arc;
 
 use tokio::time::Instant;
-use xthonpay_chain_evm::{CatchUp, EvmChain, EvmChainConfig, Finality};
+use xthonpay_chain_evm::{CatchUp, EvmChain, EvmChainConfig, FALLBACK_AFTER, Finality};
 use xthonpay_domain::amount::Decimals;
 use xthonpay_domain::asset::{Asset, AssetKind};
 use xthonpay_domain::block::{BlockNumber, BlockRange};
@@ -166,14 +166,20 @@ async fn read(node: &NodeProcess, way: CatchUp, step: u64, measured: Duration) -
 fn source(node: &NodeProcess, way: CatchUp) -> Result<EvmChain, BoxError> {
     let kind = AssetKind::Token { contract: TOKEN };
     let token = Asset { id: "bsc:USDT".parse()?, kind, decimals: Decimals::new(18)? };
+    // Logs take the word of two nodes: the same process answers twice, so that the price of agreement is in the figure.
+    let mut nodes = vec![node.url.parse()?];
+    if way == CatchUp::Logs {
+        nodes.push(format!("{}?again", node.url).parse()?);
+    }
     let config = EvmChainConfig {
         name: "bsc".parse()?,
         chain_id: CHAIN_ID,
-        nodes: vec![node.url.parse()?],
+        quorum: nodes.len(),
+        nodes,
         assets: vec![token],
         finality: Finality::Tag,
-        quorum: 1,
         fallback_depth: None,
+        fallback_after: FALLBACK_AFTER,
         catch_up: way,
         checkpoint: None,
         websockets: Vec::new(),

@@ -48,8 +48,6 @@ pub enum Boundary {
     Merchant,
     /// A key.
     Key,
-    /// An account of the derivation tree is taken.
-    Account,
     /// Addresses of a merchant are taken.
     Addresses,
     /// Old rows are removed.
@@ -60,7 +58,7 @@ pub enum Boundary {
 
 impl Boundary {
     /// Every boundary.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 21] = [
         Self::FirstCursor,
         Self::Block,
         Self::Sighting,
@@ -79,7 +77,6 @@ impl Boundary {
         Self::Invoice,
         Self::Merchant,
         Self::Key,
-        Self::Account,
         Self::Addresses,
         Self::Forgetting,
         Self::Webhook,
@@ -139,7 +136,6 @@ impl Boundary {
     #[must_use]
     pub fn of_numbers(counter: &Counter) -> Self {
         match counter {
-            Counter::MerchantAccount => Self::Account,
             Counter::AddressIndex(_) => Self::Addresses,
         }
     }
@@ -170,7 +166,6 @@ impl Boundary {
             Self::Invoice => "invoice",
             Self::Merchant => "merchant",
             Self::Key => "key",
-            Self::Account => "account",
             Self::Addresses => "addresses",
             Self::Forgetting => "forgetting",
             Self::Webhook => "webhook",

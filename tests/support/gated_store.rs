@@ -163,6 +163,15 @@ impl Store for GatedStore {
         self.read()?.deposits_of_invoice(id).await
     }
 
+    async fn deposits_on(
+        &self,
+        address: &Address,
+        after: Option<&DepositId>,
+        limit: usize,
+    ) -> Result<Vec<Deposit>, StoreError> {
+        self.read()?.deposits_on(address, after, limit).await
+    }
+
     async fn seen_deposits(&self, chain: &ChainName) -> Result<Vec<Deposit>, StoreError> {
         self.read()?.seen_deposits(chain).await
     }

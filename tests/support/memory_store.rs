@@ -189,6 +189,17 @@ impl Store for MemoryStore {
         Ok(tables.deposits.values().filter(|deposit| deposit.invoice.as_ref() == Some(id)).cloned().collect())
     }
 
+    async fn deposits_on(
+        &self,
+        address: &Address,
+        after: Option<&DepositId>,
+        limit: usize,
+    ) -> Result<Vec<Deposit>, StoreError> {
+        let tables = self.read()?;
+        let wanted = |deposit: &&Deposit| deposit.invoice.is_none() && deposit.transfer.identity.to == *address;
+        Ok(page(behind(&tables.deposits, after).filter(wanted), limit))
+    }
+
     async fn seen_deposits(&self, chain: &ChainName) -> Result<Vec<Deposit>, StoreError> {
         let tables = self.read()?;
         let wanted =

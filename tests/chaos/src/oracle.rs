@@ -137,8 +137,12 @@ fn judge_deposits(stored: &Stored, record: &Record, shown: &Shown, findings: &mu
             continue;
         }
         let credited = stored.deposits.get(id).filter(|deposit| deposit.state == DepositState::Final);
-        let own = record.addresses.get(&transfer.identity.to).and_then(|own| own.invoice.as_ref());
-        let swept = own.and_then(|invoice| record.invoices.get(invoice)).is_some_and(|own| own.terms.asset == bnb());
+        let own = record.addresses.get(&transfer.identity.to);
+        // The balances of invoices in the native coin are looked at, and those of merchants' deposit addresses.
+        let swept = own.is_some_and(|own| match &own.invoice {
+            Some(invoice) => record.invoices.get(invoice).is_some_and(|own| own.terms.asset == bnb()),
+            None => true,
+        });
         match credited {
             // Found in the balance before its transaction was: the balances are added up below.
             None if record.hidden && swept && transfer.identity.asset == bnb() => {}
@@ -176,23 +180,25 @@ fn judge_passed_on(deployment: &Deployment, stored: &Stored, record: &Record, fi
             *sum = sum.checked_add(amount).unwrap_or(Amount::MAX);
         }
     }
-    for invoice in record.invoices.values().filter(|invoice| invoice.terms.asset == bnb()) {
+    let of_invoices = record.invoices.values().filter(|invoice| invoice.terms.asset == bnb());
+    let of_merchants = record.addresses.values().filter(|own| own.invoice.is_none());
+    for address in of_invoices.map(|invoice| invoice.address).chain(of_merchants.map(|own| own.address)) {
         let counted = stored.deposits.values().filter(|deposit| {
             deposit.state == DepositState::Final
                 && deposit.transfer.identity.asset == bnb()
-                && deposit.transfer.identity.to == invoice.address
+                && deposit.transfer.identity.to == address
         });
         let counted: Vec<&Deposit> = counted.collect();
         if counted.iter().any(|deposit| record.excused.contains_key(&deposit.id)) {
             continue;
         }
         let credited = Amount::sum(counted.iter().map(|deposit| deposit.transfer.amount)).unwrap_or(Amount::MAX);
-        let owed = owed.get(&invoice.address).copied().unwrap_or_default();
+        let owed = owed.get(&address).copied().unwrap_or_default();
         findings.expect(credited <= owed, Kind::Doubled, || {
-            format!("{} received {owed} units and {credited} were credited", invoice.address)
+            format!("{address} received {owed} units and {credited} were credited")
         });
         findings.expect(credited >= owed, Kind::Lost, || {
-            format!("{} received {owed} units and only {credited} were credited", invoice.address)
+            format!("{address} received {owed} units and only {credited} were credited")
         });
     }
 }

@@ -284,7 +284,7 @@ impl Life {
         }
     }
 
-    /// Coins that a contract passes on to an invoice which asks for them.
+    /// Coins that a contract passes on to an invoice which asks for them, or to a merchant.
     fn passed_on(&mut self) -> Vec<(Address, Amount)> {
         if !self.random.chance(15) {
             return Vec::new();
@@ -294,11 +294,12 @@ impl Life {
         self.random.pick(&asking).map(|to| (to, amount)).into_iter().collect()
     }
 
-    /// The addresses of invoices in the native coin.
+    /// The addresses of invoices in the native coin, and those of merchants.
     fn native_addresses(&self) -> Vec<Address> {
         let record = self.deployment.witness.record();
         let native = record.invoices.values().filter(|invoice| invoice.terms.asset == bnb());
-        native.map(|invoice| invoice.address).collect()
+        let of_merchants = record.addresses.values().filter(|own| own.invoice.is_none());
+        native.map(|invoice| invoice.address).chain(of_merchants.map(|own| own.address)).collect()
     }
 
     fn payees(&self) -> Payees {

@@ -167,6 +167,12 @@ impl ChainSource for ScriptedNodes {
         })
     }
 
+    fn contradicted(&self) {
+        let mut state = self.state();
+        let count = state.nodes.len();
+        state.primary = state.primary.saturating_add(1).checked_rem(count).unwrap_or(0);
+    }
+
     async fn announced(&self) {
         std::future::pending().await
     }
@@ -185,6 +191,8 @@ impl ChainSource for ScriptedNodes {
                 announces: None,
             }
         });
-        SourceReport { nodes: nodes.collect(), quorum: self.quorum, ..SourceReport::default() }
+        let nodes: Vec<NodeReport> = nodes.collect();
+        let head = nodes.iter().filter_map(|node| node.head).max();
+        SourceReport { nodes, head, quorum: self.quorum, ..SourceReport::default() }
     }
 }

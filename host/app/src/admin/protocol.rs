@@ -77,7 +77,7 @@ pub struct AskAudit {
     pub from: Option<u64>,
     /// From the first block that can hold a payment.
     pub full: bool,
-    /// Freeze a chain on which money is missing or too much.
+    /// Freeze a chain on which money is missing, or more is credited than there is.
     pub freeze: bool,
 }
 

@@ -105,7 +105,7 @@ pub(super) struct AuditArguments {
     /// Read the chain from the first block that can hold a payment.
     #[arg(long)]
     pub(super) full: bool,
-    /// Freeze a chain on which money is missing or too much: nothing is credited or withdrawn until it is resumed.
+    /// Freeze a chain on which money is missing, or more is credited than there is: nothing is credited or withdrawn until it is resumed.
     #[arg(long)]
     pub(super) freeze: bool,
 }

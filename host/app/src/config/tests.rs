@@ -65,6 +65,21 @@ fn two_nodes_must_agree_unless_the_operator_says_otherwise() {
 }
 
 #[test]
+fn logs_alone_take_the_word_of_two_nodes() {
+    let with = |nodes: &str, quorum: &str| {
+        let text = SOUND.replacen("[chains.bsc.assets.BNB]\nnative = true\ndecimals = 18\n", "", 1);
+        let nodes = format!("/key\"{nodes}]\ncatch_up = \"logs\"{quorum}");
+        load(&text.replacen("/key\"]", &nodes, 1)).map(|_| ()).map_err(|error| error.to_string())
+    };
+    let second = ", \"http://127.0.0.1:8546\"";
+    assert_eq!(with(second, ""), Ok(()));
+    for told in [with("", ""), with(second, "\nquorum = 1")] {
+        let told = told.expect_err("one node alone");
+        assert!(told.contains("chains.bsc.catch_up") && told.contains("quorum = 2"), "{told}");
+    }
+}
+
+#[test]
 fn what_is_shown_holds_no_credentials_of_nodes() {
     let text = SOUND.replacen("chain_id", "websockets = [\"wss://user:hunter2@127.0.0.1:8546/key\"]\nchain_id", 1);
     let (config, _folder) = load(&text).expect("the config is sound");
@@ -104,6 +119,8 @@ fn wrong_values_are_refused_with_their_key() {
         ("chain_id = 56", "chain_id = 56\nquorum = 2", "chains.bsc.quorum: write a number from 1 to 1"),
         ("chain_id = 56", "chain_id = 56\nquorum = \"all\"", "chains.bsc.quorum"),
         ("chain_id = 56", "chain_id = 56\nfallback_depth = 0", "chains.bsc.fallback_depth"),
+        ("chain_id = 56", "chain_id = 56\nfallback_depth = 1", "from 32 to"),
+        ("/key\"]", "/key\", \"http://127.0.0.1:8545/key\"]", "chains.bsc.nodes: entries 1 and 2 are the same"),
         ("chain_id = 56", "chain_id = 56\nfinality = 12\nfallback_depth = 240", "chains.bsc.fallback_depth"),
         ("chain_id = 56", "chain_id = 56\ncheckpoint = { number = 1 }", "chains.bsc.checkpoint"),
         ("chain_id = 56", "chain_id = 56\ncheckpoint = { number = 1, hash = \"0x12\" }", "chains.bsc.checkpoint.hash"),

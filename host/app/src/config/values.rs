@@ -10,7 +10,7 @@ use ipnet::IpNet;
 use jiff::SignedDuration;
 use tracing_subscriber::EnvFilter;
 use url::Url;
-use xthonpay_chain_evm::{CatchUp, Checkpoint, EvmChainConfig, Finality};
+use xthonpay_chain_evm::{CatchUp, Checkpoint, EvmChainConfig, FALLBACK_AFTER, FALLBACK_DEPTH_MIN, Finality};
 use xthonpay_domain::address::Address;
 use xthonpay_domain::amount::Decimals;
 use xthonpay_domain::asset::{Asset, AssetId, AssetKind};
@@ -161,6 +161,12 @@ fn chain(name: &str, shape: shape::Chain, problems: &mut Problems) -> Option<Cha
         problems.add(key("nodes"), "name at least one JSON-RPC node");
     }
     let nodes: Vec<Url> = shape.nodes.iter().filter_map(|node| problems.keep(&key("nodes"), http_url(node))).collect();
+    if let Some((first, second)) = EvmChainConfig::same_nodes(&nodes).filter(|_| nodes.len() == shape.nodes.len()) {
+        let reason = format!(
+            "entries {first} and {second} are the same address, which would count as two nodes; remove one of them"
+        );
+        problems.add(key("nodes"), reason);
+    }
     let finality = match shape.finality {
         shape::Finality::Depth(depth) if (1..=DEPTH_MAX).contains(&depth) => Some(Finality::Depth(depth)),
         shape::Finality::Word(word) if word == "finalized" => Some(Finality::Tag),
@@ -186,9 +192,18 @@ fn chain(name: &str, shape: shape::Chain, problems: &mut Problems) -> Option<Cha
     };
     let catch_up = problems.keep(&key("catch_up"), catch_up);
     let quorum = problems.keep(&key("quorum"), quorum(shape.quorum, shape.nodes.len()));
+    if catch_up == Some(CatchUp::Logs) && quorum.is_some_and(|quorum| quorum < 2) {
+        let reason = "\"logs\" takes quorum = 2 or more, since a single node can leave out payments unnoticed; name a second \
+                      node, or write \"blocks\"";
+        problems.add(key("catch_up"), reason);
+    }
     let fallback_depth = shape.fallback_depth;
-    if fallback_depth.is_some_and(|depth| !(1..=DEPTH_MAX).contains(&depth)) {
-        problems.add(key("fallback_depth"), format!("write a number of blocks from 1 to {DEPTH_MAX}, or leave it out"));
+    if fallback_depth.is_some_and(|depth| !(FALLBACK_DEPTH_MIN..=DEPTH_MAX).contains(&depth)) {
+        let reason = format!(
+            "write a number of blocks from {FALLBACK_DEPTH_MIN} to {DEPTH_MAX}, or leave it out: a block that is less deep \
+             may still be replaced"
+        );
+        problems.add(key("fallback_depth"), reason);
     } else if fallback_depth.is_some() && matches!(finality, Some(Finality::Depth(_))) {
         problems.add(key("fallback_depth"), "is for finality = \"finalized\"; a number of blocks needs no other one");
     }
@@ -218,6 +233,7 @@ fn chain(name: &str, shape: shape::Chain, problems: &mut Problems) -> Option<Cha
         catch_up: catch_up?,
         quorum: quorum?,
         fallback_depth,
+        fallback_after: FALLBACK_AFTER,
         checkpoint: checkpoint.flatten(),
         websockets,
         request_timeout: request_timeout?,

@@ -231,6 +231,7 @@ mod tests {
             quorum: 1,
             disagreement: Some("node 1 (10.0.0.1) says".to_owned()),
             finality_by_depth: true,
+            ..SourceReport::default()
         };
         let reason = nodes(&view(source)).reason.expect("three reasons");
         assert_eq!(reason.matches(';').count(), 2, "{reason}");

@@ -29,7 +29,7 @@ const CHANGES: &str = "host/payments/src/scanning/changes.rs";
 const SCANNER: &str = "host/payments/src/scanning/scanner.rs";
 const CATCH_UP: &str = "host/payments/src/scanning/catch_up.rs";
 const FREEZE: &str = "host/payments/src/scanning/freeze.rs";
-const INTERNAL: &str = "host/payments/src/scanning/internal.rs";
+const INTERNAL: &str = "host/payments/src/scanning/internal/comparison.rs";
 const CEILING: &str = "host/payments/src/scanning/rescan/native_ceiling.rs";
 const REASSESS: &str = "host/payments/src/reassess.rs";
 const ROUTING: &str = "host/payments/src/delivery/routing.rs";
@@ -43,8 +43,8 @@ pub(super) const MISTAKES: &[Mistake] = &[
         edits: &[
             Edit {
                 file: CHANGES,
-                right: "if let Some(before) = self.store.deposit(&id).await? {",
-                wrong: "if let Some(before) = self.store.deposit(&id).await?.filter(|_| !MISTAKE) {",
+                right: "if let Some(before) = before {",
+                wrong: "if let Some(before) = before.filter(|_| !MISTAKE) {",
             },
             Edit {
                 file: CHANGES,
@@ -324,8 +324,8 @@ pub(super) const MISTAKES: &[Mistake] = &[
         what: "a balance is taken for coins that no deposit explains",
         edits: &[Edit {
             file: INTERNAL,
-            right: "Comparison::of(balance, received(&deposits, native, at)?, sent)",
-            wrong: "Comparison::of(balance, if MISTAKE { Amount::ZERO } else { received(&deposits, native, at)? }, sent)",
+            right: "Comparison::of(balance, received(&deposits, native, at)?, sent)?",
+            wrong: "Comparison::of(balance, if MISTAKE { Amount::ZERO } else { received(&deposits, native, at)? }, sent)?",
         }],
     },
     Mistake {
@@ -333,8 +333,8 @@ pub(super) const MISTAKES: &[Mistake] = &[
         what: "coins that were found in a balance are not among those that explain it",
         edits: &[Edit {
             file: INTERNAL,
-            right: "identity.asset == *native && is_there",
-            wrong: "identity.asset == *native && is_there && !(MISTAKE && matches!(identity.origin, Origin::Balance { .. }))",
+            right: "        identity.asset == *native && is_there",
+            wrong: "        identity.asset == *native && is_there && !(MISTAKE && matches!(identity.origin, Origin::Balance { .. }))",
         }],
     },
     Mistake {
@@ -360,8 +360,8 @@ pub(super) const MISTAKES: &[Mistake] = &[
             },
             Edit {
                 file: SETTLEMENT,
-                right: "self.store.invoices_past_expiry(chain, finalized_time, None, EXPIRIES_PER_TICK)",
-                wrong: "self.store.invoices_past_expiry(chain, if MISTAKE { self.clock.now() } else { finalized_time }, None, EXPIRIES_PER_TICK)",
+                right: "self.expired(chain, finalized_time)",
+                wrong: "self.expired(chain, if MISTAKE { self.clock.now() } else { finalized_time })",
             },
         ],
     },

@@ -107,7 +107,7 @@ fn judge_deposit_events(stored: &Stored, record: &Record, findings: &mut Finding
         let of_invoice = deposit.invoice.is_some();
         for (kind, times) in [
             (EventKind::PaymentConfirmed, usize::from(is_final && of_invoice)),
-            (EventKind::DepositCredited, usize::from(is_final && !of_invoice)),
+            (EventKind::DepositCredited, usize::from(is_final && !of_invoice && !suspended)),
             (EventKind::DepositUnattributed, usize::from(suspended)),
         ] {
             let told = told.get(&(&deposit.id, kind)).copied().unwrap_or_default();
