@@ -64,11 +64,11 @@ async fn sound_books_match_the_chain_to_the_base_unit() -> Done {
 }
 
 #[tokio::test]
-async fn a_single_unexplained_unit_is_told_and_freezes_on_request() -> Done {
+async fn a_single_unexplained_unit_is_told_and_freezes_nothing() -> Done {
     let (mut world, shop) = paid().await?;
-    let own = shop.merchant.deposit_address.parse()?;
-    // No invoice in the coin is open at this address, so nothing but the audit looks at its balance.
-    shop.chain.disperse_native(world.ground.disperse, &[(own, Word::from(1_u64))]).await?;
+    // The invoice asks for another asset, so nothing but the audit looks at its address's balance in the coin.
+    let in_usdt = shop.invoice("USDT", "1").await?;
+    shop.chain.disperse_native(world.ground.disperse, &[(in_usdt.address, Word::from(1_u64))]).await?;
     let mut found = (0, Value::Null);
     for _ in 0..50 {
         found = audit(&world, &[]).await?;
@@ -82,15 +82,12 @@ async fn a_single_unexplained_unit_is_told_and_freezes_on_request() -> Done {
     assert_eq!(asset(&report, "bsc:BNB")["unexplained"], "1", "{report:#}");
     let breach = &report["breaches"][0];
     let subject = breach["subject"].as_str().unwrap_or_default();
-    assert!(breach["invariant"] == "I5" && subject.contains(&shop.merchant.deposit_address), "{breach}");
+    assert!(breach["invariant"] == "I5" && subject.contains(&in_usdt.address.to_string()), "{breach}");
     assert_eq!(world.host.status().await?["ready"], true, "an audit changes nothing by itself");
 
     let (code, report) = audit(&world, &["--freeze"]).await?;
-    let frozen = report["chains"][0]["frozen"].as_str().unwrap_or_default();
-    assert!(code == 1 && frozen.contains("1 at block"), "{report:#}");
+    assert_eq!((code, &report["chains"][0]["frozen"]), (1, &Value::Null), "whoever likes can send a unit: {report:#}");
     world.host.stop().await?;
-    let (code, report) = audit(&world, &[]).await?;
-    assert_eq!((code, report["chains"][0]["frozen"].as_str()), (1, Some(frozen)), "it outlives the host: {report:#}");
     Ok(())
 }
 
