@@ -17,7 +17,7 @@ use xthonpay_domain::id::{DepositId, MerchantId, PostingId};
 use xthonpay_domain::ledger::{Account, Balance, Posting, PostingKind};
 use xthonpay_domain::time::Timestamp;
 use xthonpay_domain::transfer::{Origin, Transfer};
-use xthonpay_payments::port::store::{Cursor, DeliveryState, READ_LIMIT_MAX, Store, StoreError};
+use xthonpay_payments::port::store::{Cursor, DeliveryState, OwnAddress, READ_LIMIT_MAX, Store, StoreError};
 
 use crate::deployment::{Deployment, bnb, chain_name};
 use crate::findings::{Findings, Kind};
@@ -130,6 +130,13 @@ fn shown(deployment: &Deployment) -> Shown {
     transfers.collect()
 }
 
+/// Whether an address that was given out by no invoice had been claimed by no payment before this block.
+fn was_nobodys(own: &OwnAddress, block: BlockNumber, stored: &Stored) -> bool {
+    let to_it = stored.deposits.values().filter(|deposit| deposit.transfer.identity.to == own.address);
+    let claimed_at = to_it.map(|deposit| deposit.block.number).min();
+    own.invoice.is_none() && own.index > 0 && claimed_at.is_none_or(|claimed_at| block < claimed_at)
+}
+
 /// Every transfer to an address of ours is a final deposit, and every final deposit a transfer.
 fn judge_deposits(stored: &Stored, record: &Record, shown: &Shown, findings: &mut Findings) {
     for (id, (transfer, block, _)) in shown {
@@ -146,6 +153,9 @@ fn judge_deposits(stored: &Stored, record: &Record, shown: &Shown, findings: &mu
         match credited {
             // Found in the balance before its transaction was: the balances are added up below.
             None if record.hidden && swept && transfer.identity.asset == bnb() => {}
+            // Taken for an invoice that was never made, so that nobody was told of it, and claimed by a later payment after a
+            // restart: what came before the claim was nobody's.
+            None if own.is_some_and(|own| was_nobodys(own, *block, stored)) => {}
             None => findings.add(
                 Kind::Lost,
                 format!("{id} of block {block}: {} units to {}", transfer.amount, transfer.identity.to),

@@ -75,8 +75,8 @@ struct Run {
     derived: VecDeque<(u32, Address)>,
     /// The lowest index that is not derived yet.
     frontier: u32,
-    /// The highest index that is derived here and had a record before.
-    recorded: Option<u32>,
+    /// Indices that are derived here and whose addresses were watched before: those that may have a record.
+    watched_before: Vec<(u32, Address)>,
     /// Paths without a key that were met in a row.
     unusable: u32,
 }
@@ -85,7 +85,16 @@ impl Run {
     /// Nothing taken; `frontier` is derived next.
     fn new(account: u32, frontier: u32) -> Self {
         let derived = VecDeque::new();
-        Self { account, free: 0..0, coming: None, later: None, derived, frontier, recorded: None, unusable: 0 }
+        Self {
+            account,
+            free: 0..0,
+            coming: None,
+            later: None,
+            derived,
+            frontier,
+            watched_before: Vec::new(),
+            unusable: 0,
+        }
     }
 
     /// Adds indices that were taken.
@@ -189,7 +198,7 @@ impl AddressIndices {
             });
             let mut counted = counters.buffered(READS_AT_ONCE);
             while let Some((merchant, counter, next)) = counted.try_next().await? {
-                let (derived, unused) = self.watch_gap(merchant, next)?;
+                let (derived, unused) = self.watch_gap(merchant, next).await?;
                 if let Some(claimed) = unused.checked_sub(next).filter(|claimed| *claimed > 0) {
                     self.store.take_numbers(&counter, claimed).await?;
                 }
@@ -228,14 +237,21 @@ impl AddressIndices {
 
     /// Derives and watches from a run below the counter to the end of the gap. Returns how many addresses that are, and the
     /// lowest index from the counter on that was not claimed.
-    fn watch_gap(&self, merchant: &Merchant, next: u32) -> Result<(usize, u32), DeriveError> {
+    async fn watch_gap(&self, merchant: &Merchant, next: u32) -> Result<(usize, u32), NextAddressError> {
         let mut run = Run::new(merchant.account, next.saturating_sub(RUN));
         self.derive_until(&mut run, &merchant.id, next)?;
+        run.watched_before.clear();
         let mut unused = next;
         while let Some(newest) = unused.checked_sub(1) {
             self.derive_gap(&mut run, &merchant.id, newest);
-            let beyond = run.recorded.map_or(0, |recorded| recorded.saturating_add(1));
-            if beyond <= unused {
+            let mut beyond = unused;
+            for (index, address) in run.watched_before.drain(..) {
+                // Watched is not recorded: another host on the same set may watch ahead too.
+                if self.store.address(&address).await?.is_some() {
+                    beyond = beyond.max(index.saturating_add(1));
+                }
+            }
+            if beyond == unused {
                 break;
             }
             unused = beyond;
@@ -297,7 +313,7 @@ impl AddressIndices {
                 Ok(address) => {
                     run.unusable = 0;
                     if self.watch.contains(&address) && !self.is_ahead(&address) {
-                        run.recorded = Some(index);
+                        run.watched_before.push((index, address));
                     }
                     self.ahead().insert(address, merchant, Place { account: run.account, index });
                     self.watch.insert(address);

@@ -13,14 +13,14 @@ use xthonpay_domain::address::Address;
 use xthonpay_domain::amount::{Amount, AmountError};
 use xthonpay_domain::asset::AssetId;
 use xthonpay_domain::block::BlockRef;
-use xthonpay_domain::deposit::{Deposit, DepositState};
+use xthonpay_domain::deposit::Deposit;
 use xthonpay_domain::event::{Event, EventKind};
 use xthonpay_domain::id::{DepositId, EventId, InvoiceId, MerchantId};
 use xthonpay_domain::invoice::Invoice;
 use xthonpay_domain::ledger::{Balance, Posting, PostingError};
 use xthonpay_domain::text::ChainName;
 use xthonpay_domain::time::Timestamp;
-use xthonpay_domain::transfer::{BlockTransfers, Origin, Transfer};
+use xthonpay_domain::transfer::{BlockTransfers, Transfer};
 
 use crate::catalog::Catalog;
 use crate::invoicing::address_indices::AddressIndices;
@@ -28,7 +28,6 @@ use crate::port::chain::ChainError;
 use crate::port::clock::Clock;
 use crate::port::store::{Changeset, CommitError, Cursor, OwnAddress, Store, StoreError, Write};
 use crate::reassess::{NewFacts, reassess, record};
-use crate::scanning::internal::Holder;
 use crate::scanning::watch_set::WatchSet;
 use crate::snapshot::{DepositEventData, PaymentSnapshot, to_json};
 
@@ -299,12 +298,6 @@ impl Books {
             return Err(ChainError::Inconsistent { reason }.into());
         }
         let before = self.store.deposit(&id).await?;
-        if before.as_ref().is_none_or(|before| before.state == DepositState::Orphaned)
-            && self.is_held_by_a_balance(transfer, block).await?
-        {
-            warn!(to = %transfer.identity.to, origin = ?transfer.identity.origin, block = %block.number, "coins that a balance may have shown already; not recorded, look at them with `xthonpay rescan --tx`");
-            return Ok(());
-        }
         if let Some(before) = before {
             if let Some(after) = before.sighted_again(transfer, block) {
                 changes.push(update(&before, &after));
@@ -327,22 +320,6 @@ impl Books {
         changes.push(Write::CreateDeposit(deposit.clone()));
         touched.add(deposit, EventKind::PaymentDetected);
         Ok(())
-    }
-
-    /// Whether a transfer of the native coin stands at or below a block whose balance was recorded for the same address: that
-    /// balance held its coins too. Only after the scan was taken back below such a block can there be one.
-    async fn is_held_by_a_balance(&self, transfer: &Transfer, block: BlockRef) -> Result<bool, StoreError> {
-        let identity = &transfer.identity;
-        if identity.origin.tx().is_none() || !self.catalog.is_native(&identity.asset) {
-            return Ok(false);
-        }
-        let Some(own) = self.store.address(&identity.to).await? else { return Ok(false) };
-        let deposits = self.deposits_of(&Holder::from(&own)).await?;
-        Ok(deposits.iter().any(|known| {
-            let told = &known.transfer.identity;
-            let by_balance = matches!(told.origin, Origin::Balance { block: at } if at >= block.number);
-            by_balance && told.asset == identity.asset && known.state != DepositState::Orphaned
-        }))
     }
 
     /// What an address is for. An address that is watched ahead and has no record gets one now: it was given out by a

@@ -290,27 +290,6 @@ async fn a_signature_is_used_once() {
 }
 
 #[tokio::test]
-async fn coins_that_a_balance_showed_are_not_credited_again_after_the_scan_was_taken_back() {
-    let (mut world, caller) = World::started().await;
-    world.chain.set_native(&bnb());
-    let invoice = world.bnb_invoice(&caller, 100).await;
-    let payment = world.chain.payment(&bnb(), invoice.address, 100);
-    pass_over(&mut world, &payment).await;
-    world.finalise().await;
-    go_on(&mut world).await;
-    assert_eq!(balance_of(&world, &caller, &bnb()).await, units(100), "found in the balance");
-    world.chain.be_honest();
-    let control = world.scanner.control();
-    control.freeze("a test").await.expect("stored");
-    control.resume(Some(BlockNumber(0))).await.expect("all agree");
-    go_on(&mut world).await;
-    go_on(&mut world).await;
-    assert_eq!(balance_of(&world, &caller, &bnb()).await, units(100), "and not by its transaction too");
-    let report = world.rescan().transaction(None, tx_of(&payment)).await.expect("all answer");
-    assert!(matches!(report.findings.as_slice(), [Finding::Refused { .. }]), "{report:?}");
-}
-
-#[tokio::test]
 async fn a_merchants_deposit_address_is_looked_at_on_request() {
     let (mut world, caller) = World::started().await;
     let own = world.store.tables().addresses.into_values().find(|own| own.invoice.is_none()).expect("made");
