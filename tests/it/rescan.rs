@@ -90,7 +90,7 @@ async fn what_cannot_be_looked_at_is_refused_with_a_reason() -> Done {
         (&["--tx", "0x12"], 1, "64 hexadecimal digits"),
         (&["--tx", NO_TX], 1, "as mined"),
         (&["--tx", NO_TX, "--chain", "eth"], 1, "no chain eth"),
-        (&["--address", stranger], 1, "not the address of an invoice"),
+        (&["--address", stranger], 1, "neither the address of an invoice"),
     ];
     for (arguments, code, reason) in cases {
         let output = world.host.command(&[&["rescan"][..], arguments].concat()).await?;
