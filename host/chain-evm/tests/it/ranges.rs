@@ -41,6 +41,7 @@ fn limited(logs: usize, blocks: u64, calls: usize) -> CannedBehaviour {
 #[tokio::test]
 async fn every_way_to_read_a_run_finds_the_same_transfers() {
     let mut random = Seeded::announced("runs of random blocks").expect("a seed");
+    let mut holding = 0;
     for _ in 0..6 {
         let chain = Arc::new(CannedChain::random(160, &mut random));
         let first = random.next_u64() % 80;
@@ -51,7 +52,7 @@ async fn every_way_to_read_a_run_finds_the_same_transfers() {
         let zipped = node(&chain, CannedBehaviour { gzip: true, ..CannedBehaviour::default() }).await;
 
         let tokens = one_by_one(&tokens_by_blocks(&[&sound]), first, last).await;
-        assert!(!tokens.blocks.is_empty());
+        holding += tokens.blocks.len();
         for (name, source) in [
             ("blocks", tokens_by_blocks(&[&sound])),
             ("blocks of a node with limits", tokens_by_blocks(&[&narrow])),
@@ -75,6 +76,8 @@ async fn every_way_to_read_a_run_finds_the_same_transfers() {
             assert_eq!(source.transfers_in(range(first, last)).await.as_ref(), Ok(&with_coins), "{name} with coins");
         }
     }
+    // A run of a few blocks can be empty; all of them together are not.
+    assert!(holding > 0);
 }
 
 #[tokio::test]
