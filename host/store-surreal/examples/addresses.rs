@@ -95,7 +95,9 @@ async fn run(count: u64) -> Result<(), Failure> {
     let before = resident_mb()?;
     let started = Instant::now();
     let set = WatchSet::default();
-    (0..count).for_each(|number| set.insert(address(number)));
+    for number in 0..count {
+        set.insert(address(number));
+    }
     report("the set alone", started.elapsed(), count)?;
     writeln!(stdout().lock(), "the set alone takes {} MB", resident_mb()?.saturating_sub(before))?;
     let started = Instant::now();

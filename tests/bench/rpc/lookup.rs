@@ -20,7 +20,9 @@ pub(super) fn mean(size: u32) -> Thousandths {
     let mut random = Seeded::new(u64::from(size));
     let set = WatchSet::default();
     let ours: Vec<Address> = (0..size).map(|_| address(&mut random)).collect();
-    ours.iter().for_each(|address| set.insert(*address));
+    for address in &ours {
+        set.insert(*address);
+    }
     let mut asked: Vec<Address> = (0..STRANGERS).map(|_| address(&mut random)).collect();
     for (place, own) in asked.iter_mut().step_by(100).zip(&ours) {
         *place = *own;

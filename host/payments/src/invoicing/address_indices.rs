@@ -63,6 +63,15 @@ impl NextAddressError {
     }
 }
 
+/// An address that is derived ahead.
+#[derive(Clone, Copy)]
+struct Derived {
+    index: u32,
+    address: Address,
+    /// Whether it was watched before it was derived here: then it may have a record already.
+    was_watched: bool,
+}
+
 /// A merchant's account, the indices that are taken and not yet used, and the addresses that are derived ahead.
 struct Run {
     account: u32,
@@ -71,12 +80,10 @@ struct Run {
     coming: Option<JoinHandle<Result<Range<u32>, StoreError>>>,
     /// What was taken and does not follow `free` without a gap; used after it.
     later: Option<Range<u32>>,
-    /// Addresses from the next one to give out to the end of the gap, by index.
-    derived: VecDeque<(u32, Address)>,
+    /// Addresses from the next one to give out to the end of the gap, in the order of their indices.
+    derived: VecDeque<Derived>,
     /// The lowest index that is not derived yet.
     frontier: u32,
-    /// Indices that are derived here and whose addresses were watched before: those that may have a record.
-    watched_before: Vec<(u32, Address)>,
     /// Paths without a key that were met in a row.
     unusable: u32,
 }
@@ -85,16 +92,7 @@ impl Run {
     /// Nothing taken; `frontier` is derived next.
     fn new(account: u32, frontier: u32) -> Self {
         let derived = VecDeque::new();
-        Self {
-            account,
-            free: 0..0,
-            coming: None,
-            later: None,
-            derived,
-            frontier,
-            watched_before: Vec::new(),
-            unusable: 0,
-        }
+        Self { account, free: 0..0, coming: None, later: None, derived, frontier, unusable: 0 }
     }
 
     /// Adds indices that were taken.
@@ -119,13 +117,13 @@ impl Run {
 
     /// The address at `index`, which is then gone from here with all below it.
     fn take(&mut self, index: u32) -> Option<Address> {
-        while let Some((at, address)) = self.derived.front().copied() {
-            if at > index {
+        while let Some(next) = self.derived.front().copied() {
+            if next.index > index {
                 return None;
             }
             self.derived.pop_front();
-            if at == index {
-                return Some(address);
+            if next.index == index {
+                return Some(next.address);
             }
         }
         None
@@ -240,23 +238,25 @@ impl AddressIndices {
     async fn watch_gap(&self, merchant: &Merchant, next: u32) -> Result<(usize, u32), NextAddressError> {
         let mut run = Run::new(merchant.account, next.saturating_sub(RUN));
         self.derive_until(&mut run, &merchant.id, next)?;
-        run.watched_before.clear();
         let mut unused = next;
         while let Some(newest) = unused.checked_sub(1) {
             self.derive_gap(&mut run, &merchant.id, newest);
-            let mut beyond = unused;
-            for (index, address) in run.watched_before.drain(..) {
-                // Watched is not recorded: another host on the same set may watch ahead too.
-                if self.store.address(&address).await?.is_some() {
-                    beyond = beyond.max(index.saturating_add(1));
-                }
-            }
-            if beyond == unused {
-                break;
-            }
-            unused = beyond;
+            let Some(claimed) = self.newest_recorded(&run, unused).await? else { break };
+            unused = claimed.saturating_add(1);
         }
         Ok((run.derived.len(), unused))
+    }
+
+    /// The highest index from `first` on that is derived and whose address has a record.
+    async fn newest_recorded(&self, run: &Run, first: u32) -> Result<Option<u32>, StoreError> {
+        let candidates = run.derived.iter().rev().take_while(|derived| derived.index >= first);
+        for derived in candidates.filter(|derived| derived.was_watched) {
+            // Watched is not recorded: another one that looks after the same set may watch ahead too.
+            if self.store.address(&derived.address).await?.is_some() {
+                return Ok(Some(derived.index));
+            }
+        }
+        Ok(None)
     }
 
     /// The merchant's run with at least one free index.
@@ -312,12 +312,9 @@ impl AddressIndices {
             match self.source.derive(run.account, index) {
                 Ok(address) => {
                     run.unusable = 0;
-                    if self.watch.contains(&address) && !self.is_ahead(&address) {
-                        run.watched_before.push((index, address));
-                    }
                     self.ahead().insert(address, merchant, Place { account: run.account, index });
-                    self.watch.insert(address);
-                    run.derived.push_back((index, address));
+                    let was_watched = !self.watch.insert(address);
+                    run.derived.push_back(Derived { index, address, was_watched });
                 }
                 Err(DeriveError::Unusable { account, index }) if run.unusable < UNUSABLE_MAX => {
                     warn!(account, index, "this path has no key; skipped");

@@ -21,9 +21,9 @@ pub struct WatchSet {
 }
 
 impl WatchSet {
-    /// Adds an address.
-    pub fn insert(&self, address: Address) {
-        self.addresses.write().unwrap_or_else(PoisonError::into_inner).insert(address);
+    /// Adds an address; tells whether it was not watched before.
+    pub fn insert(&self, address: Address) -> bool {
+        self.addresses.write().unwrap_or_else(PoisonError::into_inner).insert(address)
     }
 
     /// Whether the address is ours.
