@@ -16,51 +16,27 @@ mod rpc;
 mod samples;
 mod start;
 
-use std::io::Write as _;
 use std::process::ExitCode;
 
 use tokio::runtime::{Builder, Runtime};
 use xthonpay_tests::BoxError;
+use xthonpay_tests::program::{self, tell, unless_interrupted};
 
 use arguments::{Arguments, Benchmark, USAGE};
 use figures::Report;
 
 fn main() -> ExitCode {
-    let arguments = match Arguments::read() {
-        Ok(Some(arguments)) => arguments,
-        Ok(None) => {
-            // A reader that has gone away does not want the rest.
-            let _ = writeln!(std::io::stdout(), "{USAGE}");
-            return ExitCode::SUCCESS;
-        }
-        Err(problem) => {
-            tell(&format!("{problem}\n{USAGE}"));
-            return ExitCode::from(2);
-        }
-    };
-    match run(&arguments) {
-        Ok(report) => {
-            report.print(arguments.json);
-            ExitCode::SUCCESS
-        }
-        Err(error) => {
-            tell(&format!("bench: {error}"));
-            ExitCode::FAILURE
-        }
-    }
+    program::run("bench", USAGE, Arguments::read(), |arguments| {
+        run(arguments)?.print(arguments.json);
+        Ok(true)
+    })
 }
 
 fn run(arguments: &Arguments) -> Result<Report, BoxError> {
     if cfg!(debug_assertions) {
         tell("bench: this is a debug build: its figures say nothing about the product");
     }
-    runtime(&arguments.benchmark)?.block_on(async {
-        tokio::select! {
-            report = measure(&arguments.benchmark) => report,
-            // Dropping the benchmark ends every process that it started.
-            interrupted = tokio::signal::ctrl_c() => Err(interrupted.map_or_else(BoxError::from, |()| "interrupted".into())),
-        }
-    })
+    runtime(&arguments.benchmark)?.block_on(unless_interrupted(measure(&arguments.benchmark)))
 }
 
 async fn measure(benchmark: &Benchmark) -> Result<Report, BoxError> {
@@ -83,10 +59,4 @@ fn runtime(benchmark: &Benchmark) -> std::io::Result<Runtime> {
             Builder::new_current_thread().enable_all().build()
         }
     }
-}
-
-/// A line about the progress. Standard output is for figures alone.
-fn tell(line: &str) {
-    // Nothing is left to do when even that fails.
-    let _ = writeln!(std::io::stderr(), "{line}");
 }

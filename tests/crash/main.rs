@@ -12,12 +12,12 @@ mod shop;
 mod stage;
 mod verdict;
 
-use std::io::Write as _;
 use std::process::ExitCode;
 
 use tokio::runtime::Builder;
 use tokio::time::{Instant, sleep};
 use xthonpay_tests::BoxError;
+use xthonpay_tests::program::{self, tell, unless_interrupted};
 use xthonpay_tests::seeded::Seeded;
 
 use arguments::{Arguments, USAGE};
@@ -41,39 +41,16 @@ const START_MS_MAX: u64 = 300;
 const KILLS_A_LINE: u32 = 10;
 
 fn main() -> ExitCode {
-    let arguments = match Arguments::read() {
-        Ok(Some(arguments)) => arguments,
-        Ok(None) => {
-            // A reader that has gone away does not want the rest.
-            let _ = writeln!(std::io::stdout(), "{USAGE}");
-            return ExitCode::SUCCESS;
-        }
-        Err(problem) => {
-            tell(&format!("{problem}\n{USAGE}"));
-            return ExitCode::from(2);
-        }
-    };
-    match run(&arguments) {
-        Ok(verdict) => {
-            verdict.print(arguments.json);
-            if verdict.holds() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
-        }
-        Err(error) => {
-            tell(&format!("crash: {error}"));
-            ExitCode::FAILURE
-        }
-    }
+    program::run("crash", USAGE, Arguments::read(), |arguments| {
+        let verdict = run(arguments)?;
+        verdict.print(arguments.json);
+        Ok(verdict.holds())
+    })
 }
 
 fn run(arguments: &Arguments) -> Result<Verdict, BoxError> {
     // One thread: the machine belongs to the host.
-    Builder::new_current_thread().enable_all().build()?.block_on(async {
-        tokio::select! {
-            verdict = measure(arguments) => verdict,
-            // Dropping the stage ends every process that it started.
-            interrupted = tokio::signal::ctrl_c() => Err(interrupted.map_or_else(BoxError::from, |()| "interrupted".into())),
-        }
-    })
+    Builder::new_current_thread().enable_all().build()?.block_on(unless_interrupted(measure(arguments)))
 }
 
 async fn measure(arguments: &Arguments) -> Result<Verdict, BoxError> {
@@ -105,10 +82,4 @@ async fn measure(arguments: &Arguments) -> Result<Verdict, BoxError> {
     let difference = reckoning::compare(&stage).await?;
     stage.host.stop().await?;
     Ok(Verdict::new(arguments, difference, starts))
-}
-
-/// A line about the progress. Standard output is for the verdict alone.
-fn tell(line: &str) {
-    // Nothing is left to do when even that fails.
-    let _ = writeln!(std::io::stderr(), "{line}");
 }

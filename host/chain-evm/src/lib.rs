@@ -44,6 +44,8 @@ mod finality;
 mod heads;
 mod large_block;
 mod logs;
+#[cfg(test)]
+mod no_random;
 mod node;
 mod pace;
 mod pool;

@@ -262,14 +262,7 @@ mod tests {
     use alloy_primitives::keccak256;
 
     use super::*;
-
-    struct NoRandom;
-
-    impl Random for NoRandom {
-        fn fill(&self, bytes: &mut [u8]) {
-            bytes.fill(0);
-        }
-    }
+    use crate::no_random::NoRandom;
 
     #[test]
     fn the_call_data_is_the_start_of_the_signatures_hash() {

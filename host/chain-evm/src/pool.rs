@@ -349,17 +349,8 @@ fn run_max(blocks: u64) -> Duration {
 
 #[cfg(test)]
 mod tests {
-    use xthonpay_payments::port::random::Random;
-
     use super::*;
-
-    struct NoRandom;
-
-    impl Random for NoRandom {
-        fn fill(&self, bytes: &mut [u8]) {
-            bytes.fill(0);
-        }
-    }
+    use crate::no_random::NoRandom;
 
     fn pool(nodes: usize) -> Pool {
         let name: ChainName = "bsc".parse().expect("a name");

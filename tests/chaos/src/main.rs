@@ -21,6 +21,7 @@ use std::io::Write as _;
 use std::process::ExitCode;
 
 use xthonpay_tests::crash_points::CrashPoint;
+use xthonpay_tests::program::tell;
 use xthonpay_tests::seeded::Seeded;
 
 use arguments::{Task, USAGE};
@@ -123,10 +124,4 @@ fn replay(seed: u64) -> ExitCode {
 fn print(line: &str) {
     // A reader that has gone away does not want the rest.
     let _ = writeln!(std::io::stdout(), "{line}");
-}
-
-/// A line about the progress. Standard output is for results alone.
-fn tell(line: &str) {
-    // Nothing is left to do when even that fails.
-    let _ = writeln!(std::io::stderr(), "{line}");
 }

@@ -18,8 +18,9 @@ use xthonpay_domain::ledger::{Account, Balance, Posting, PostingKind};
 use xthonpay_domain::time::Timestamp;
 use xthonpay_domain::transfer::{Origin, Transfer};
 use xthonpay_payments::port::store::{Cursor, DeliveryState, OwnAddress, READ_LIMIT_MAX, Store, StoreError};
+use xthonpay_tests::plain_catalog::{bnb, chain_name};
 
-use crate::deployment::{Deployment, bnb, chain_name};
+use crate::deployment::Deployment;
 use crate::findings::{Findings, Kind};
 use crate::witness::Record;
 

@@ -28,10 +28,11 @@ use xthonpay_payments::settlement::{Questions, Settlement};
 use xthonpay_payments::wake::Wakeups;
 use xthonpay_tests::gated_store::GatedStore;
 use xthonpay_tests::path_addresses::PathAddresses;
+use xthonpay_tests::plain_catalog::chain_name;
 use xthonpay_tests::plain_vault::PlainVault;
 use xthonpay_tests::seeded::Seeded;
 
-use crate::deployment::{Deployment, chain_name};
+use crate::deployment::Deployment;
 use crate::findings::Kind;
 use crate::gate::{ProcessGate, StoreTrouble};
 use crate::receivers::Outbound;

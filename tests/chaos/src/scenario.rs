@@ -17,9 +17,10 @@ use xthonpay_payments::port::signer::AddressSource as _;
 use xthonpay_payments::port::store::Store;
 use xthonpay_tests::crash_points::CrashPoint;
 use xthonpay_tests::path_addresses::PathAddresses;
+use xthonpay_tests::plain_catalog::{bnb, usdt};
 use xthonpay_tests::seeded::Seeded;
 
-use crate::deployment::{Deployment, bnb, usdt};
+use crate::deployment::Deployment;
 use crate::findings::Findings;
 use crate::oracle;
 use crate::process::{Process, Scanned};

@@ -10,11 +10,10 @@ use xthonpay_domain::amount::Amount;
 use xthonpay_domain::asset::AssetId;
 use xthonpay_domain::hash::TxHash;
 use xthonpay_domain::transfer::{Origin, Transfer, TransferIdentity};
+use xthonpay_tests::plain_catalog::{bnb, usdt};
 use xthonpay_tests::scripted_chain::PAYER;
 use xthonpay_tests::scripted_nodes::{Mined, ScriptedNodes};
 use xthonpay_tests::seeded::Seeded;
-
-use crate::deployment::{bnb, usdt};
 
 /// Nobody's address.
 const STRANGER: Address = Address::new([0x77; 20]);

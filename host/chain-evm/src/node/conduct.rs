@@ -364,14 +364,7 @@ impl Known {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    struct NoRandom;
-
-    impl Random for NoRandom {
-        fn fill(&self, bytes: &mut [u8]) {
-            bytes.fill(0);
-        }
-    }
+    use crate::no_random::NoRandom;
 
     fn conduct() -> Conduct {
         Conduct::new(Arc::new(NoRandom), Duration::from_secs(10))

@@ -1,22 +1,20 @@
 //! A deployment on doubles: one chain with two assets, a merchant with a key, and every use case wired as the host does it.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use xthonpay_domain::access::{Mode, Scope, SignatureScheme};
 use xthonpay_domain::address::Address;
-use xthonpay_domain::amount::{Amount, Decimals};
-use xthonpay_domain::asset::{Asset, AssetId, AssetKind};
+use xthonpay_domain::amount::Amount;
+use xthonpay_domain::asset::AssetId;
 use xthonpay_domain::deposit::Deposit;
 use xthonpay_domain::event::EventKind;
 use xthonpay_domain::id::{InvoiceId, MerchantId};
 use xthonpay_domain::invoice::Invoice;
 use xthonpay_domain::ledger::Balance;
-use xthonpay_domain::text::ChainName;
 use xthonpay_domain::time::Timestamp;
 use xthonpay_payments::access::Principal;
-use xthonpay_payments::catalog::{Catalog, ChainTerms};
+use xthonpay_payments::catalog::Catalog;
 use xthonpay_payments::delivery::dispatch::Courier;
 use xthonpay_payments::delivery::routing::Routing;
 use xthonpay_payments::delivery::schedule::Schedule;
@@ -34,8 +32,11 @@ use xthonpay_payments::settlement::{Questions, Settlement};
 use xthonpay_payments::wake::Wakeups;
 use xthonpay_tests::manual_clock::ManualClock;
 use xthonpay_tests::memory_store::MemoryStore;
+use xthonpay_tests::plain_catalog::catalog;
 use xthonpay_tests::scripted_chain::ScriptedChain;
 use xthonpay_tests::seeded_random::SeededRandom;
+
+pub(crate) use xthonpay_tests::plain_catalog::{bnb, chain_name, usdt};
 
 use crate::doubles::{PathAddresses, PlainVault, ScriptedHooks, ScriptedReceivers};
 
@@ -66,27 +67,6 @@ pub(crate) struct World {
     pub(crate) memory: Memory,
 }
 
-pub(crate) fn chain_name() -> ChainName {
-    "bsc".parse().expect("well formed")
-}
-
-pub(crate) fn usdt() -> AssetId {
-    "bsc:USDT".parse().expect("well formed")
-}
-
-pub(crate) fn bnb() -> AssetId {
-    "bsc:BNB".parse().expect("well formed")
-}
-
-/// The assets without decimals, so that a test's numbers are base units.
-fn catalog() -> Catalog {
-    let decimals = Decimals::new(0).expect("in range");
-    let token = AssetKind::Token { contract: Address::new([0x55; 20]) };
-    let assets = [(usdt(), token), (bnb(), AssetKind::Native)];
-    let assets = assets.into_iter().map(|(id, kind)| Asset { id, kind, decimals }).collect();
-    Catalog::new(BTreeMap::from([(chain_name(), ChainTerms { min_confirmations: 1 })]), assets)
-}
-
 impl World {
     pub(crate) fn new(seed: u64) -> Self {
         let chain = Arc::new(ScriptedChain::new(chain_name(), BEGINNING));
@@ -103,7 +83,7 @@ impl World {
     }
 
     fn on(store: Arc<MemoryStore>, chain: Arc<ScriptedChain>, clock: Arc<ManualClock>, seed: u64) -> Self {
-        let catalog = Arc::new(catalog());
+        let catalog = Arc::new(catalog(1));
         let watch = Arc::new(WatchSet::default());
         let hooks = Arc::new(ScriptedHooks::default());
         let receivers = Arc::new(ScriptedReceivers::default());
