@@ -13,7 +13,7 @@ use xthonpay_domain::address::Address;
 use xthonpay_domain::amount::{Amount, AmountError};
 use xthonpay_domain::asset::AssetId;
 use xthonpay_domain::block::BlockRef;
-use xthonpay_domain::deposit::Deposit;
+use xthonpay_domain::deposit::{Deposit, DepositState};
 use xthonpay_domain::event::{Event, EventKind};
 use xthonpay_domain::id::{DepositId, EventId, InvoiceId, MerchantId};
 use xthonpay_domain::invoice::Invoice;
@@ -156,15 +156,11 @@ impl Books {
                 self.sight(transfer, found.block, &mut changes, &mut touched).await?;
             }
         }
-        let cursor = Cursor { tip: last, ..next_revision(&at.cursor) };
-        self.reassess_touched(&mut touched, cursor.finalized.time, &mut changes).await?;
         let below = found.iter().map(|found| found.block).filter(|block| block.number < last.number);
         for block in below.chain([last]) {
             changes.push(Write::PutBlock { chain: self.chain.clone(), block });
         }
-        changes.push(Write::SetCursor(cursor.clone()));
-        let seen = replace(&at.seen, touched.deposits.into_values());
-        Ok(Step { changes, after: Position { cursor, seen } })
+        self.conclude(at, Cursor { tip: last, ..next_revision(&at.cursor) }, changes, touched).await
     }
 
     /// The tip left the chain: its deposits are orphaned and `parent` is the tip again.
@@ -187,10 +183,7 @@ impl Books {
                 touched.add(after, EventKind::PaymentReorged);
             }
         }
-        self.reassess_touched(&mut touched, cursor.finalized.time, &mut changes).await?;
-        changes.push(Write::SetCursor(cursor.clone()));
-        let seen = at.seen.iter().filter(|deposit| !touched.deposits.contains_key(&deposit.id)).cloned().collect();
-        Ok(Step { changes, after: Position { cursor, seen } })
+        self.conclude(at, cursor, changes, touched).await
     }
 
     /// `finalized` is the newest final block at or below the tip: credits what has become final, at most a bounded number of
@@ -223,10 +216,7 @@ impl Books {
         let complete = creditable.len() <= CREDITS_PER_CHANGESET_MAX;
         let reached = if complete && advances { finalized } else { at.cursor.finalized };
         let cursor = Cursor { finalized: reached, ..next_revision(&at.cursor) };
-        self.reassess_touched(&mut touched, reached.time, &mut changes).await?;
-        changes.push(Write::SetCursor(cursor.clone()));
-        let seen = at.seen.iter().filter(|deposit| !touched.deposits.contains_key(&deposit.id)).cloned().collect();
-        Ok(Some(Step { changes, after: Position { cursor, seen } }))
+        self.conclude(at, cursor, changes, touched).await.map(Some)
     }
 
     /// Transfers of final blocks that were passed over, each with its block: they become seen, and what is final is credited
@@ -247,11 +237,23 @@ impl Books {
         if touched.deposits.is_empty() {
             return Ok(None);
         }
-        let cursor = next_revision(&at.cursor);
+        self.conclude(at, next_revision(&at.cursor), changes, touched).await.map(Some)
+    }
+
+    /// What belongs to every step besides its own changes: the invoices that it touched, and where it leads. Deposits that
+    /// are merely seen are carried on.
+    async fn conclude(
+        &self,
+        at: &Position,
+        cursor: Cursor,
+        mut changes: Changeset,
+        mut touched: Touched,
+    ) -> Result<Step, ScanError> {
         self.reassess_touched(&mut touched, cursor.finalized.time, &mut changes).await?;
         changes.push(Write::SetCursor(cursor.clone()));
-        let seen = replace(&at.seen, touched.deposits.into_values());
-        Ok(Some(Step { changes, after: Position { cursor, seen } }))
+        let mut seen = replace(&at.seen, touched.deposits.into_values());
+        seen.retain(|deposit| deposit.state == DepositState::Seen);
+        Ok(Step { changes, after: Position { cursor, seen } })
     }
 
     /// Moves the gaps of addresses that are watched ahead as far as payments in these blocks reach, in whichever order they
