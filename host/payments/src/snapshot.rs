@@ -4,7 +4,8 @@
 
 use jiff::Timestamp as Instant;
 use serde::Serialize;
-use xthonpay_domain::amount::Decimals;
+use xthonpay_domain::amount::{Amount, Decimals};
+use xthonpay_domain::asset::AssetId;
 use xthonpay_domain::deposit::{Deposit, DepositState};
 use xthonpay_domain::invoice::Invoice;
 use xthonpay_domain::time::Timestamp;
@@ -98,11 +99,17 @@ pub struct PaymentSnapshot {
 /// Tells how many decimals an asset has; `None` for an asset that the config no longer names.
 pub trait DecimalsOf {
     /// The decimals of the asset.
-    fn decimals(&self, asset: &xthonpay_domain::asset::AssetId) -> Option<Decimals>;
+    fn decimals(&self, asset: &AssetId) -> Option<Decimals>;
+
+    /// The amount in whole units. Without decimals (an asset that left the config) it is shown in base units rather than
+    /// wrongly scaled.
+    fn show(&self, asset: &AssetId, amount: Amount) -> String {
+        self.decimals(asset).map_or_else(|| amount.to_string(), |places| amount.to_decimal(places))
+    }
 }
 
 impl DecimalsOf for crate::catalog::Catalog {
-    fn decimals(&self, asset: &xthonpay_domain::asset::AssetId) -> Option<Decimals> {
+    fn decimals(&self, asset: &AssetId) -> Option<Decimals> {
         self.asset(asset).map(|asset| asset.decimals)
     }
 }
@@ -112,11 +119,7 @@ impl InvoiceSnapshot {
     #[must_use]
     pub fn new(invoice: &Invoice, deposits: &[Deposit], decimals: &dyn DecimalsOf) -> Self {
         let asset = &invoice.terms.asset;
-        let places = decimals.decimals(asset);
-        // Without decimals (an asset that left the config) amounts are shown in base units rather than wrongly scaled.
-        let show = |amount: xthonpay_domain::amount::Amount| {
-            places.map_or_else(|| amount.to_string(), |places| amount.to_decimal(places))
-        };
+        let show = |amount| decimals.show(asset, amount);
         let metadata = invoice.metadata.iter();
         Self {
             invoice_id: invoice.id.to_string(),
@@ -157,7 +160,6 @@ impl PaymentSnapshot {
     #[must_use]
     pub fn new(deposit: &Deposit, decimals: &dyn DecimalsOf) -> Self {
         let identity = &deposit.transfer.identity;
-        let amount = deposit.transfer.amount;
         Self {
             payment_id: deposit.id.to_string(),
             status: match deposit.state {
@@ -167,9 +169,7 @@ impl PaymentSnapshot {
             },
             asset: identity.asset.symbol.to_string(),
             chain: identity.asset.chain.to_string(),
-            amount: decimals
-                .decimals(&identity.asset)
-                .map_or_else(|| amount.to_string(), |places| amount.to_decimal(places)),
+            amount: decimals.show(&identity.asset, deposit.transfer.amount),
             tx_hash: identity.origin.tx().map(|tx| tx.to_string()),
             from_address: deposit.transfer.from.map(|from| from.to_string()),
             to_address: identity.to.to_string(),

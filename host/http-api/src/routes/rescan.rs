@@ -3,10 +3,8 @@
 //! Makes nothing that the chain does not show, and tells of the caller's own deposits alone, so the scope `read` is enough.
 
 use serde::Serialize;
-use xthonpay_domain::asset::AssetId;
 use xthonpay_domain::hash::TxHash;
 use xthonpay_domain::text::ChainName;
-use xthonpay_domain::transfer::Transfer;
 use xthonpay_payments::scanning::rescan::{Finding, TransactionReport};
 use xthonpay_payments::snapshot::{DecimalsOf as _, PaymentSnapshot, rfc3339};
 
@@ -81,13 +79,8 @@ fn found(api: &Api, finding: &Finding) -> Found {
         invoice_id: deposit.and_then(|deposit| deposit.invoice.as_ref()).map(ToString::to_string),
         payment: deposit.map(|deposit| PaymentSnapshot::new(deposit, api.catalog.as_ref())),
         asset: transfer.identity.asset.symbol.to_string(),
-        amount: amount(api, &transfer.identity.asset, transfer),
+        amount: api.catalog.show(&transfer.identity.asset, transfer.amount),
         to_address: transfer.identity.to.to_string(),
         reason,
     }
-}
-
-fn amount(api: &Api, asset: &AssetId, transfer: &Transfer) -> String {
-    let places = api.catalog.decimals(asset);
-    places.map_or_else(|| transfer.amount.to_string(), |places| transfer.amount.to_decimal(places))
 }
