@@ -10,6 +10,7 @@ use thiserror::Error;
 use tracing::info;
 use xthonpay_chain_evm::{EvmChain, EvmChainConfig, EvmChainError};
 use xthonpay_domain::asset::Asset;
+use xthonpay_domain::text::ChainName;
 use xthonpay_egress::{EgressConfig, EgressSetupError, WebhookClient};
 use xthonpay_payments::audit::Audit;
 use xthonpay_payments::catalog::Catalog;
@@ -21,6 +22,7 @@ use xthonpay_payments::port::random::Random;
 use xthonpay_payments::port::signer::{AddressSource as _, DeriveError};
 use xthonpay_payments::port::store::{Store, StoreError};
 use xthonpay_payments::port::vault::Secret;
+use xthonpay_payments::scanning::changes::Books;
 use xthonpay_payments::scanning::watch_set::WatchSet;
 use xthonpay_plugin_runtime::{LoadError, PluginHost, RuntimeConfig};
 use xthonpay_signer_local::{
@@ -188,6 +190,19 @@ impl Deployment {
             watch: Arc::clone(&self.watch),
             clock: Arc::clone(&self.clock),
             random: Arc::clone(&self.random),
+        }
+    }
+
+    /// What the scanner of a chain works with.
+    #[must_use]
+    pub fn books(&self, chain: &ChainName, catalog: &Arc<Catalog>) -> Books {
+        Books {
+            chain: chain.clone(),
+            store: Arc::clone(&self.store) as _,
+            catalog: Arc::clone(catalog),
+            watch: Arc::clone(&self.watch),
+            indices: Arc::clone(&self.indices),
+            clock: Arc::clone(&self.clock),
         }
     }
 

@@ -25,7 +25,6 @@ use xthonpay_payments::delivery::dispatch::{Courier, Dispatch};
 use xthonpay_payments::delivery::routing::Routing;
 use xthonpay_payments::invoicing::Invoicing;
 use xthonpay_payments::port::chain::ChainSource as _;
-use xthonpay_payments::scanning::changes::Books;
 use xthonpay_payments::scanning::rescan::{Rescan, RescannedChain};
 use xthonpay_payments::scanning::scanner::Scanner;
 use xthonpay_payments::scanning::status::SharedStatus;
@@ -257,14 +256,7 @@ impl Joints<'_> {
         let settings = self.config.chains.iter().zip(&self.chains);
         let scanner =
             |(source, (settings, status)): (Arc<EvmChain>, (&crate::config::ChainConfig, &SharedStatus))| Scanner {
-                books: Books {
-                    chain: source.name().clone(),
-                    store: self.store(),
-                    catalog: Arc::clone(&self.catalog),
-                    watch: Arc::clone(&self.deployment.watch),
-                    indices: Arc::clone(&self.deployment.indices),
-                    clock: Arc::clone(&self.deployment.clock),
-                },
+                books: self.deployment.books(source.name(), &self.catalog),
                 source,
                 status: status.clone(),
                 wakeups: self.wakeups.clone(),

@@ -12,7 +12,7 @@ use xthonpay_domain::block::BlockNumber;
 use xthonpay_payments::audit::{Audit, From, Report, Scope};
 
 use super::protocol::{self, AskAudit};
-use super::service::AdminError;
+use super::service::{AdminError, chain_name};
 
 /// What the door needs.
 struct AuditDoor {
@@ -33,8 +33,7 @@ pub(super) fn router(audit: Audit, stop: CancellationToken) -> Router {
 /// # Errors
 /// [`AdminError::Text`] for a chain's name that is none.
 pub fn scope(asked: &AskAudit) -> Result<Scope, AdminError> {
-    let chain = asked.chain.as_ref().map(|name| name.parse());
-    let chain = chain.transpose().map_err(|error| AdminError::Text { what: "chain", error })?;
+    let chain = asked.chain.as_deref().map(chain_name).transpose()?;
     let from = match (asked.from, asked.full) {
         (Some(block), _) => From::Block(BlockNumber(block)),
         (None, true) => From::Beginning,

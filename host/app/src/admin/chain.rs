@@ -7,12 +7,11 @@ use axum::routing::post;
 use axum::{Json, Router};
 use serde::{Deserialize, Serialize};
 use xthonpay_domain::block::BlockNumber;
-use xthonpay_domain::text::ChainName;
 use xthonpay_payments::catalog::Catalog;
 use xthonpay_payments::scanning::freeze::{ChainControl, LostDeposit};
 use xthonpay_payments::snapshot::{DecimalsOf as _, rfc3339};
 
-use super::service::AdminError;
+use super::service::{AdminError, chain_name};
 
 /// The path of `chain freeze`.
 pub const FREEZE: &str = "/chains/freeze";
@@ -143,7 +142,7 @@ pub async fn resume(chains: &[ChainControl], catalog: &Catalog, asked: &AskResum
 }
 
 fn find<'a>(chains: &'a [ChainControl], name: &str) -> Result<&'a ChainControl, AdminError> {
-    let name: ChainName = name.parse().map_err(|error| AdminError::Text { what: "chain", error })?;
+    let name = chain_name(name)?;
     let found = chains.iter().find(|control| control.books.chain == name);
     found.ok_or(AdminError::UnknownChain(name))
 }
@@ -151,14 +150,12 @@ fn find<'a>(chains: &'a [ChainControl], name: &str) -> Result<&'a ChainControl, 
 fn line(lost: &LostDeposit, catalog: &Catalog) -> LostLine {
     let deposit = &lost.deposit;
     let identity = &deposit.transfer.identity;
-    let amount = deposit.transfer.amount;
-    let places = catalog.decimals(&identity.asset);
     LostLine {
         deposit_id: deposit.id.to_string(),
         merchant_id: deposit.merchant.to_string(),
         invoice_id: deposit.invoice.as_ref().map(ToString::to_string),
         asset: identity.asset.to_string(),
-        amount: places.map_or_else(|| amount.to_string(), |places| amount.to_decimal(places)),
+        amount: catalog.show(&identity.asset, deposit.transfer.amount),
         tx_hash: identity.origin.tx().map(|tx| tx.to_string()),
         block_number: deposit.block.number.0,
         mined_again_in: lost.mined_again_in.map(|number| number.0),

@@ -74,6 +74,18 @@ impl AdminClient {
         Ok(Self { http })
     }
 
+    /// The host that listens on `socket`, or `None` when nobody listens: then a command does its work itself.
+    ///
+    /// # Errors
+    /// [`AdminClientError::Socket`] when the socket may not be used.
+    pub async fn running(socket: &Path) -> Result<Option<Self>, AdminClientError> {
+        match Self::connect(socket).await {
+            Ok(client) => Ok(Some(client)),
+            Err(AdminClientError::NoHost { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Asks without a body.
     ///
     /// # Errors
@@ -87,7 +99,7 @@ impl AdminClient {
     /// # Errors
     /// [`AdminClientError`].
     pub async fn post<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> Result<T, AdminClientError> {
-        Self::read(self.http.post(address(path)).json(body).send().await?).await
+        self.post_within(path, body, TIMEOUT).await
     }
 
     /// Asks what takes longer than a command does.

@@ -8,12 +8,11 @@ use axum::{Json, Router};
 use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 use xthonpay_domain::block::{BlockNumber, BlockRange};
-use xthonpay_domain::text::ChainName;
 use xthonpay_payments::catalog::Catalog;
 use xthonpay_payments::scanning::rescan::{Finding, Rescan};
 use xthonpay_payments::snapshot::DecimalsOf as _;
 
-use super::service::AdminError;
+use super::service::{AdminError, chain_name};
 
 /// The path of `rescan`.
 pub const RESCAN: &str = "/rescan";
@@ -99,8 +98,7 @@ async fn run(State(door): State<RescanDoor>, Json(asked): Json<AskRescan>) -> Re
 }
 
 async fn look_again(door: &RescanDoor, asked: AskRescan) -> Result<Rescanned, AdminError> {
-    let chain = asked.chain.map(|name| name.parse::<ChainName>());
-    let chain = chain.transpose().map_err(|error| AdminError::Text { what: "chain", error })?;
+    let chain = asked.chain.as_deref().map(chain_name).transpose()?;
     let (is_final, findings) = match asked.target {
         Target::Tx(tx) => {
             let tx = tx.parse().map_err(|error| AdminError::Hash { what: "tx", error })?;
@@ -129,14 +127,13 @@ fn line(finding: &Finding, catalog: &Catalog) -> FindingLine {
         Finding::Awaited { .. } => (None, None),
         Finding::Refused { reason, .. } => (None, Some(reason.clone())),
     };
-    let places = catalog.decimals(&identity.asset);
     FindingLine {
         outcome: finding.name().to_owned(),
         merchant_id: finding.merchant().to_string(),
         invoice_id: deposit.and_then(|deposit| deposit.invoice.as_ref()).map(ToString::to_string),
         deposit_id: deposit.map(|deposit| deposit.id.to_string()),
         asset: identity.asset.to_string(),
-        amount: places.map_or_else(|| transfer.amount.to_string(), |places| transfer.amount.to_decimal(places)),
+        amount: catalog.show(&identity.asset, transfer.amount),
         to_address: identity.to.to_string(),
         tx_hash: identity.origin.tx().map(|tx| tx.to_string()),
         reason,

@@ -112,6 +112,14 @@ impl AdminError {
     }
 }
 
+/// The chain that an operator names.
+///
+/// # Errors
+/// [`AdminError::Text`] for a name that is none.
+pub fn chain_name(text: &str) -> Result<ChainName, AdminError> {
+    text.parse().map_err(|error| AdminError::Text { what: "chain", error })
+}
+
 /// Makes a merchant.
 ///
 /// # Errors

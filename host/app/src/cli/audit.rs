@@ -8,7 +8,7 @@ use xthonpay_payments::audit::{AssetTotals, ChainAudited, Checked, Invariant, Re
 use super::arguments::AuditArguments;
 use super::{CliError, output};
 use crate::admin::audit::scope;
-use crate::admin::client::{AdminClient, AdminClientError};
+use crate::admin::client::AdminClient;
 use crate::admin::protocol::{self, AskAudit};
 use crate::admin::service::AdminError;
 use crate::compose::{self, Deployment, StartError};
@@ -38,10 +38,9 @@ pub(super) async fn audit(asked: AuditArguments) -> Result<(), CliError> {
 async fn report(asked: AuditArguments) -> Result<Report, CliError> {
     let config = Config::load(&asked.asked.deployment.config)?;
     let body = AskAudit { chain: asked.chain, from: asked.from, full: asked.full, freeze: asked.freeze };
-    match AdminClient::connect(&config.admin_socket()).await {
-        Ok(client) => Ok(client.post_within(protocol::AUDIT, &body, AUDIT_MAX).await?),
-        Err(AdminClientError::NoHost { .. }) => alone(&config, &body).await,
-        Err(error) => Err(error.into()),
+    match AdminClient::running(&config.admin_socket()).await? {
+        Some(client) => Ok(client.post_within(protocol::AUDIT, &body, AUDIT_MAX).await?),
+        None => alone(&config, &body).await,
     }
 }
 

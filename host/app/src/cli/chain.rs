@@ -7,13 +7,12 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use xthonpay_chain_evm::EvmChain;
 use xthonpay_payments::port::chain::ChainSource as _;
-use xthonpay_payments::scanning::changes::Books;
 use xthonpay_payments::scanning::freeze::ChainControl;
 
 use super::arguments::{FreezeArguments, ResumeArguments};
 use super::{CliError, output};
 use crate::admin::chain::{self, AskFreeze, AskResume, FREEZE, Frozen, LostLine, RESUME, ResumedChain};
-use crate::admin::client::{AdminClient, AdminClientError};
+use crate::admin::client::AdminClient;
 use crate::admin::service::AdminError;
 use crate::compose::{self, Deployment, StartError};
 use crate::config::Config;
@@ -52,30 +51,17 @@ async fn ask_or_do<T: DeserializeOwned>(
     body: &impl Serialize,
     here: impl AsyncFnOnce(&[ChainControl]) -> Result<T, AdminError>,
 ) -> Result<T, CliError> {
-    match AdminClient::connect(&config.admin_socket()).await {
-        Ok(client) => Ok(client.post_within(path, body, RESUME_MAX).await?),
-        Err(AdminClientError::NoHost { .. }) => {
-            let sources = compose::chains(config).map_err(StartError::from)?;
-            let deployment = Deployment::open(config).await?;
-            let catalog = Arc::new(compose::catalog(config));
-            let control = |source: Arc<EvmChain>| ChainControl {
-                books: Books {
-                    chain: source.name().clone(),
-                    store: Arc::clone(&deployment.store) as _,
-                    catalog: Arc::clone(&catalog),
-                    watch: Arc::clone(&deployment.watch),
-                    indices: Arc::clone(&deployment.indices),
-                    clock: Arc::clone(&deployment.clock),
-                },
-                source,
-            };
-            let chains: Vec<ChainControl> = sources.into_iter().map(control).collect();
-            let done = here(&chains).await;
-            deployment.close().await;
-            Ok(done?)
-        }
-        Err(error) => Err(error.into()),
+    if let Some(client) = AdminClient::running(&config.admin_socket()).await? {
+        return Ok(client.post_within(path, body, RESUME_MAX).await?);
     }
+    let sources = compose::chains(config).map_err(StartError::from)?;
+    let deployment = Deployment::open(config).await?;
+    let catalog = Arc::new(compose::catalog(config));
+    let control = |source: Arc<EvmChain>| ChainControl { books: deployment.books(source.name(), &catalog), source };
+    let chains: Vec<ChainControl> = sources.into_iter().map(control).collect();
+    let done = here(&chains).await;
+    deployment.close().await;
+    Ok(done?)
 }
 
 fn lines(resumed: &ResumedChain) -> Vec<String> {

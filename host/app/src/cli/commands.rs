@@ -6,7 +6,7 @@ use xthonpay_payments::merchants::Merchants;
 
 use super::arguments::{Asked, CreateKeyArguments, CreateMerchantArguments};
 use super::{CliError, output};
-use crate::admin::client::{AdminClient, AdminClientError};
+use crate::admin::client::AdminClient;
 use crate::admin::protocol::{
     self, CatchUpLine, ChainReport, CreateKey, CreateMerchant, KeyCreated, MerchantCreated, NodeLine, PluginLine,
     Status,
@@ -62,16 +62,13 @@ async fn ask_or_do<B: Serialize, T: DeserializeOwned>(
     body: B,
     here: impl AsyncFnOnce(&Merchants, B) -> Result<T, AdminError>,
 ) -> Result<T, CliError> {
-    match AdminClient::connect(&config.admin_socket()).await {
-        Ok(client) => Ok(client.post(path, &body).await?),
-        Err(AdminClientError::NoHost { .. }) => {
-            let deployment = Deployment::open(config).await?;
-            let made = here(&deployment.merchants(), body).await;
-            deployment.close().await;
-            Ok(made?)
-        }
-        Err(error) => Err(error.into()),
+    if let Some(client) = AdminClient::running(&config.admin_socket()).await? {
+        return Ok(client.post(path, &body).await?);
     }
+    let deployment = Deployment::open(config).await?;
+    let made = here(&deployment.merchants(), body).await;
+    deployment.close().await;
+    Ok(made?)
 }
 
 /// `status`.

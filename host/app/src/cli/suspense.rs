@@ -9,7 +9,7 @@ use xthonpay_payments::snapshot::DecimalsOf as _;
 
 use super::arguments::Asked;
 use super::{CliError, output};
-use crate::admin::client::{AdminClient, AdminClientError};
+use crate::admin::client::AdminClient;
 use crate::admin::service::AdminError;
 use crate::admin::suspense::{AskSuspense, SUSPENSE, SuspendedLine, SuspensePage, page};
 use crate::compose::{self, Deployment};
@@ -35,10 +35,9 @@ enum Pages {
 /// `suspense`.
 pub(super) async fn suspense(asked: &Asked) -> Result<(), CliError> {
     let config = Config::load(&asked.deployment.config)?;
-    let pages = match AdminClient::connect(&config.admin_socket()).await {
-        Ok(client) => Pages::Host(client),
-        Err(AdminClientError::NoHost { .. }) => Pages::Here(Box::new(Deployment::open(&config).await?)),
-        Err(error) => return Err(error.into()),
+    let pages = match AdminClient::running(&config.admin_socket()).await? {
+        Some(client) => Pages::Host(client),
+        None => Pages::Here(Box::new(Deployment::open(&config).await?)),
     };
     let listed = list(&pages, &config).await;
     if let Pages::Here(deployment) = pages {
@@ -77,8 +76,7 @@ async fn list(pages: &Pages, config: &Config) -> Result<Suspense, CliError> {
     listed.totals = sums
         .into_iter()
         .map(|(asset, sum)| {
-            let places = asset.parse::<AssetId>().ok().and_then(|asset| catalog.decimals(&asset));
-            let shown = places.map_or_else(|| sum.to_string(), |places| sum.to_decimal(places));
+            let shown = asset.parse::<AssetId>().map_or_else(|_| sum.to_string(), |id| catalog.show(&id, sum));
             (asset, shown)
         })
         .collect();
