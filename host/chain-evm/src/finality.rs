@@ -20,6 +20,7 @@ use crate::config::Finality;
 use crate::node::health::Weight;
 use crate::node::{Node, Tip, TipWanted};
 use crate::pool::{Answered, Pool};
+use crate::read_blocks::ReadBlocks;
 use standstill::Standstill;
 use vote::{Claim, Tally, Vote, agreed_height, tally};
 
@@ -45,6 +46,7 @@ pub(crate) struct FinalBlocks {
     undecided: Mutex<Option<String>>,
     /// The highest block that was agreed on.
     agreed: Mutex<Option<BlockRef>>,
+    read: Arc<ReadBlocks>,
 }
 
 impl FinalBlocks {
@@ -56,7 +58,13 @@ impl FinalBlocks {
             tag: Mutex::default(),
             undecided: Mutex::default(),
             agreed: Mutex::default(),
+            read: Arc::default(),
         }
+    }
+
+    /// The content of this block was read.
+    pub(crate) fn was_read(&self, block: BlockRef) {
+        self.read.add(block);
     }
 
     pub(crate) fn quorum(&self) -> usize {
@@ -84,8 +92,11 @@ impl FinalBlocks {
         let wanted = self.wanted();
         let answers = self
             .pool
-            .ask_each(Weight::Light, self.pool.places(), self.rule.quorum, move |node| Box::pin(node.tip(wanted)));
-        let answers = answers.await;
+            .ask_each(Weight::Light, self.pool.places(), self.rule.quorum, |node| {
+                let read = Arc::clone(&self.read);
+                Box::pin(async move { node.tip_above(wanted, &read).await })
+            })
+            .await;
         if answers.is_empty() {
             return Err(self.pool.nobody());
         }

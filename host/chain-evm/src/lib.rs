@@ -51,6 +51,7 @@ mod pace;
 mod pool;
 mod proofs;
 mod ranges;
+mod read_blocks;
 mod roots;
 mod rpc;
 mod self_check;

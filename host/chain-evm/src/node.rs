@@ -21,6 +21,7 @@ use self::health::Weight;
 use crate::agreement::{self, Contradiction};
 use crate::pace::Habits;
 use crate::proofs::Proofs;
+use crate::read_blocks::ReadBlocks;
 use crate::rpc::{Call, RpcClient, RpcError};
 use crate::wire::{Data, Header, Quantity};
 
@@ -59,6 +60,9 @@ pub(crate) struct TipWanted {
     /// Whether a node that refuses the `finalized` tag may show the rest all the same.
     pub(crate) without_tag: bool,
 }
+
+/// The chain id, the final block and the head, as far as each was asked for and is there.
+type Newest = (Option<u64>, Option<BlockRef>, Option<BlockRef>);
 
 /// One JSON-RPC endpoint.
 pub(crate) struct Node {
@@ -124,15 +128,33 @@ impl Node {
 
     /// The chain that the node serves and its newest blocks: one request, so that one backend answers all of it.
     pub(crate) async fn tip(&self, wanted: TipWanted) -> Result<Tip, ChainError> {
+        let (chain_id, finalized, head) = self.newest(wanted, true).await?;
+        Ok(self.heard_of(Tip { chain_id: chain_id.unwrap_or_default(), finalized, head }))
+    }
+
+    /// The same. Which chain it is is not asked where the final block is among those that were read from it.
+    pub(crate) async fn tip_above(&self, wanted: TipWanted, read: &ReadBlocks) -> Result<Tip, ChainError> {
+        if wanted.finalized {
+            let (_, finalized, head) = self.newest(wanted, false).await?;
+            if finalized.is_some_and(|finalized| read.contain(&finalized)) {
+                return Ok(self.heard_of(Tip { chain_id: self.chain_id, finalized, head }));
+            }
+        }
+        self.tip(wanted).await
+    }
+
+    /// The chain, if it is asked for, the final block and the head.
+    async fn newest(&self, wanted: TipWanted, asks_chain: bool) -> Result<Newest, ChainError> {
         let tags = [("finalized", wanted.finalized), ("latest", wanted.head)];
         let tags = tags.into_iter().filter_map(|(tag, wanted)| wanted.then_some(tag));
-        let calls = tags.map(|tag| Call::new("eth_getBlockByNumber", json!([tag, false])));
-        let calls: Vec<Call> = [Call::new("eth_chainId", json!([]))].into_iter().chain(calls).collect();
+        let of_tags = tags.map(|tag| Call::new("eth_getBlockByNumber", json!([tag, false])));
+        let of_chain = asks_chain.then(|| Call::new("eth_chainId", json!([])));
+        let calls: Vec<Call> = of_chain.into_iter().chain(of_tags).collect();
         let asked = async {
             let exchange = self.rpc.ask(&calls).await?;
             let mut answers = exchange.answers()?.into_iter();
             let mut next = || answers.next().ok_or(RpcError::WrongIds("not one answer for each question"));
-            let Quantity(chain_id) = next()??.read()?;
+            let chain_id = if asks_chain { Some(next()??.read::<Quantity>()?.0) } else { None };
             let finalized = if wanted.finalized { Some(next()?) } else { None };
             let finalized = match finalized {
                 Some(Err(RpcError::Refused { .. })) if wanted.without_tag => None,
@@ -154,12 +176,16 @@ impl Node {
                 self.unavailable(&format!("block {} is final above the head {}", finalized.number, head.number))
             );
         }
-        // Heights of another chain say nothing about this one.
-        if chain_id == self.chain_id {
-            finalized.iter().for_each(|block| self.conduct.saw_finalized(block.number));
-            head.iter().for_each(|block| self.conduct.saw_head(block.number));
+        Ok((chain_id, finalized, head))
+    }
+
+    /// Remembers how far the node is; heights of another chain say nothing about this one.
+    fn heard_of(&self, tip: Tip) -> Tip {
+        if tip.chain_id == self.chain_id {
+            tip.finalized.iter().for_each(|block| self.conduct.saw_finalized(block.number));
+            tip.head.iter().for_each(|block| self.conduct.saw_head(block.number));
         }
-        Ok(Tip { chain_id, finalized, head })
+        tip
     }
 
     /// The chain that the node serves and the place of one block, in one request.

@@ -172,7 +172,10 @@ impl ChainSource for EvmChain {
 
     async fn transfers(&self, number: BlockNumber) -> Result<Option<BlockTransfers>, ChainError> {
         let assets = &self.assets;
-        self.pool.content_of_block(|node| blocks::block_of(node, assets.clone(), number), Option::is_none).await
+        let found = self.pool.content_of_block(|node| blocks::block_of(node, assets.clone(), number), Option::is_none);
+        let found = found.await?;
+        found.iter().for_each(|found| self.final_blocks.was_read(found.block));
+        Ok(found)
     }
 
     async fn transfers_in(&self, range: BlockRange) -> Result<RangeTransfers, ChainError> {

@@ -13,6 +13,7 @@ use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
 use xthonpay_domain::block::{BlockNumber, BlockRef};
+use xthonpay_domain::deposit::Deposit;
 
 use crate::port::chain::{ChainError, ChainSource};
 use crate::port::store::{Changeset, Cursor, Write};
@@ -35,8 +36,8 @@ const BACKOFF_MAX: Duration = Duration::from_secs(5);
 const STOP_GRACE: Duration = Duration::from_secs(3);
 /// How often a frozen scanner looks whether its operator has resumed it. Only the store is asked.
 const FROZEN_PAUSE: Duration = Duration::from_secs(2);
-/// How often finality is asked for, whether a new block came or not. While deposits wait for it, it is asked for after each
-/// new block too: then it can have moved, and somebody waits.
+/// How often finality is asked for, whether a new block came or not. While deposits wait for it, it is asked for after a new
+/// block too, since somebody waits; but not for those that are not as deep yet as the final block always is.
 const FINALITY_INTERVAL: Duration = Duration::from_secs(1);
 /// Blocks remembered below the final one, to recognise forks: 2 000 are 15 minutes of BNB Smart Chain, many times the depth of
 /// any reorganisation since its fast finality.
@@ -70,6 +71,10 @@ pub struct Memory {
     pub(super) finality_asked_at: Option<Instant>,
     /// The tip when finality was last asked for.
     tip_then: Option<BlockNumber>,
+    /// How far below the tip the final block was then.
+    depth: Option<u64>,
+    /// The same if it was so the time before too: finality follows the tip at this distance.
+    steady_depth: Option<u64>,
     pub(super) catch_up: Option<CatchUp>,
     pub(super) effort: Effort,
     /// Up to here blocks are stored from before the tip was last taken back; unknown until it matters.
@@ -103,6 +108,12 @@ impl Memory {
     /// Whether a node has told of blocks above `tip`.
     fn is_behind(&self, tip: BlockNumber) -> bool {
         self.catch_up.is_some() || self.head.is_some_and(|head| tip < head)
+    }
+
+    /// Notes how far below the tip the final block is.
+    fn note_depth(&mut self, depth: u64) {
+        self.steady_depth = self.depth.filter(|before| *before == depth);
+        self.depth = Some(depth);
     }
 
     fn hear_of(&mut self, head: impl IntoIterator<Item = BlockNumber>) {
@@ -348,7 +359,9 @@ impl Scanner {
     }
 
     fn finality_is_due(&self, at: &Position, advanced: bool, memory: &Memory) -> bool {
-        let awaited = advanced && !memory.is_behind(at.cursor.tip.number) && !at.seen.is_empty();
+        let tip = at.cursor.tip.number;
+        let deep = |deposit: &Deposit| tip.0.saturating_sub(deposit.block.number.0) >= memory.steady_depth.unwrap_or(0);
+        let awaited = advanced && !memory.is_behind(tip) && at.seen.iter().any(deep);
         awaited || memory.finality_asked_at.is_none_or(|asked| asked.elapsed() >= FINALITY_INTERVAL)
     }
 
@@ -364,6 +377,7 @@ impl Scanner {
         memory.finality_asked_at = Some(Instant::now());
         memory.tip_then = Some(tip.number);
         memory.told = Some(told);
+        memory.note_depth(tip.number.0.saturating_sub(told.number.0));
         let at = self.follow_verdict(at, told).await?;
         // While no block comes, another one in the place of our tip would not be noticed.
         if stands && at.cursor.tip == tip && tip.number > at.cursor.finalized.number {
