@@ -8,6 +8,7 @@ use crate::detect::DetectPlan;
 use crate::rest::RestPlan;
 use crate::rpc::RpcPlan;
 use crate::start::StartPlan;
+use crate::webhooks::WebhooksPlan;
 
 /// What there is.
 pub(crate) const USAGE: &str = "usage: xthonpay-bench NAME [--json] [OPTIONS]
@@ -26,6 +27,9 @@ pub(crate) const USAGE: &str = "usage: xthonpay-bench NAME [--json] [OPTIONS]
             --blocks N     that are counted for each number (60)
   start   from the start of the process to ready, and what an idle host takes
             --rounds N     starts (5)
+  webhooks  deliveries a second, and from commit to first byte at 50 events a second
+            --seconds N    at that pace (20)
+            --events N     as fast as they can be made (4000)
 
   --json  one line of JSON a figure, in place of the table";
 
@@ -38,6 +42,8 @@ const MERCHANTS: RangeInclusive<usize> = 1..=crate::rest::CLIENTS;
 
 /// A payment takes about two seconds. Below a hundred, p99 is the slowest.
 const PAYMENTS: RangeInclusive<usize> = 1..=1_000;
+/// All of their webhooks are kept in memory.
+const EVENTS: RangeInclusive<usize> = 100..=50_000;
 /// A block takes 450 ms.
 const BLOCKS: RangeInclusive<u64> = 10..=1_000;
 
@@ -57,6 +63,7 @@ pub(crate) enum Benchmark {
     Rest(RestPlan),
     Rpc(RpcPlan),
     Start(StartPlan),
+    Webhooks(WebhooksPlan),
 }
 
 impl Arguments {
@@ -74,6 +81,7 @@ impl Arguments {
             Some("rest") => Benchmark::Rest(RestPlan::default()),
             Some("rpc") => Benchmark::Rpc(RpcPlan::default()),
             Some("start") => Benchmark::Start(StartPlan::default()),
+            Some("webhooks") => Benchmark::Webhooks(WebhooksPlan::default()),
             Some(other) => return Err(format!("there is no benchmark {other}")),
         };
         let mut arguments = Self { benchmark, json: false };
@@ -96,6 +104,10 @@ impl Arguments {
             ("--rounds", Benchmark::Rest(plan)) => plan.rounds = number(word, words, ROUNDS)?,
             ("--merchants", Benchmark::Rest(plan)) => plan.merchants = number(word, words, MERCHANTS)?,
             ("--rounds", Benchmark::Start(plan)) => plan.rounds = number(word, words, ROUNDS)?,
+            ("--seconds", Benchmark::Webhooks(plan)) => {
+                plan.measured = Duration::from_secs(number(word, words, SECONDS)?);
+            }
+            ("--events", Benchmark::Webhooks(plan)) => plan.events = number(word, words, EVENTS)?,
             _ => return Err(format!("this benchmark knows no {word}")),
         }
         Ok(())
@@ -144,6 +156,8 @@ mod tests {
             ("detect --blocks 60", "--blocks"),
             ("detect --payments 0", "1 to 1000"),
             ("rpc --blocks 5", "10 to 1000"),
+            ("webhooks --events 5", "100 to 50000"),
+            ("webhooks --rounds 5", "--rounds"),
         ] {
             let problem = of(line).expect_err(line);
             assert!(problem.contains(named), "{line}: {problem}");

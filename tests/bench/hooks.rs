@@ -67,6 +67,7 @@ async fn load(cache: &Path) -> Result<(PluginHost, Thousandths), BoxError> {
             webhook_format: Some(FORMAT.to_owned()),
             ..HookBindings::default()
         },
+        formats: Vec::new(),
         cache_dir: Some(cache.join("cache")),
     };
     let started = Instant::now();

@@ -15,6 +15,7 @@ mod rest;
 mod rpc;
 mod samples;
 mod start;
+mod webhooks;
 
 use std::process::ExitCode;
 
@@ -47,6 +48,7 @@ async fn measure(benchmark: &Benchmark) -> Result<Report, BoxError> {
         Benchmark::Rest(plan) => rest::run(plan).await,
         Benchmark::Rpc(plan) => rpc::run(plan).await,
         Benchmark::Start(plan) => start::run(plan).await,
+        Benchmark::Webhooks(plan) => webhooks::run(plan).await,
     }
 }
 
@@ -55,8 +57,10 @@ async fn measure(benchmark: &Benchmark) -> Result<Report, BoxError> {
 fn runtime(benchmark: &Benchmark) -> std::io::Result<Runtime> {
     match benchmark {
         Benchmark::Backfill(_) | Benchmark::Hooks => Builder::new_multi_thread().enable_all().build(),
-        Benchmark::Detect(_) | Benchmark::Rest(_) | Benchmark::Rpc(_) | Benchmark::Start(_) => {
-            Builder::new_current_thread().enable_all().build()
-        }
+        Benchmark::Detect(_)
+        | Benchmark::Rest(_)
+        | Benchmark::Rpc(_)
+        | Benchmark::Start(_)
+        | Benchmark::Webhooks(_) => Builder::new_current_thread().enable_all().build(),
     }
 }

@@ -5,6 +5,7 @@
 //! figure the median of the rounds counts, because other work on a machine comes and goes. Every run begins with an empty
 //! store.
 
+mod bare;
 mod load;
 mod raw;
 mod wire;
@@ -15,6 +16,7 @@ use std::path::PathBuf;
 use xthonpay_tests::BoxError;
 use xthonpay_tests::places::Places;
 
+use self::bare::BareServer;
 use self::load::{Load, Phases, Requests};
 use self::raw::{Contents, RawRun};
 use crate::figures::{Aim, Figure, Report, Thousandths};
@@ -31,6 +33,9 @@ pub(crate) const WARM_UP: Duration = Duration::from_secs(2);
 
 /// As fast as the store itself.
 const RATE_AIM: Aim = Aim::RatioAtLeast(Thousandths::whole(1));
+
+/// Nearly as fast as reading one record of the store by its id, although a signature is checked and JSON is made.
+const READ_AIM: Aim = Aim::RatioAtLeast(Thousandths(800));
 
 /// The size of the benchmark.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,9 +70,19 @@ struct Round {
     raw_rows_alone: Run,
     unbound: Run,
     bound: Run,
-    /// Reading single invoices.
-    read: Run,
+    reads: Reads,
     shape: RawRun,
+}
+
+/// Runs that read.
+#[derive(Clone, Copy, Debug, Default)]
+struct Reads {
+    /// Single invoices.
+    invoice: Run,
+    /// What a merchant has.
+    balance: Run,
+    /// As many bytes as a single invoice, from a server that does nothing else.
+    bare: Run,
 }
 
 /// Runs the benchmark.
@@ -104,13 +119,16 @@ impl Stage<'_> {
         let shape = self.raw(Contents::Equal).await?;
         let raw = Run::from(&shape);
         tell(&format!("round {number} of {of}: raw store {} /s", raw.rate));
-        let (unbound, read) = self.host(chain, Hooks::Unbound).await?;
-        tell(&format!("round {number} of {of}: hooks unbound {} /s, reads {} /s", unbound.rate, read.rate));
+        let (unbound, reads) = self.host(chain, Hooks::Unbound).await?;
+        tell(&format!(
+            "round {number} of {of}: hooks unbound {} /s, reads {} /s, balances {} /s, bare server {} /s",
+            unbound.rate, reads.invoice.rate, reads.balance.rate, reads.bare.rate
+        ));
         let raw_rows_alone = Run::from(&self.raw(Contents::RowsAlone).await?);
         tell(&format!("round {number} of {of}: raw store, rows alone {} /s", raw_rows_alone.rate));
         let (bound, _) = self.host(chain, Hooks::Bound).await?;
         tell(&format!("round {number} of {of}: hooks bound {} /s", bound.rate));
-        Ok(Round { raw, raw_rows_alone, unbound, bound, read, shape })
+        Ok(Round { raw, raw_rows_alone, unbound, bound, reads, shape })
     }
 
     async fn raw(&self, contents: Contents) -> Result<RawRun, BoxError> {
@@ -118,19 +136,28 @@ impl Stage<'_> {
     }
 
     /// Makes invoices on a fresh host and, where no plugin is bound, reads them again.
-    async fn host(&self, chain: &Chain, hooks: Hooks) -> Result<(Run, Run), BoxError> {
+    async fn host(&self, chain: &Chain, hooks: Hooks) -> Result<(Run, Reads), BoxError> {
         let mut host = FreshHost::start(&self.places, chain, hooks).await?;
         let keys = host.merchants(self.plan.merchants).await?;
         let mut load = Load::connect(host.process.base_url(), &keys, CLIENTS).await?;
         let made = self.measured(&host, &mut load, Requests::Create).await?;
-        let read = match hooks {
+        let reads = match hooks {
             // No plugin is asked about a read, so it is measured once.
-            Hooks::Unbound => self.measured(&host, &mut load, Requests::Read).await?,
-            Hooks::Bound => Run::default(),
+            Hooks::Unbound => self.reads(&host, &mut load).await?,
+            Hooks::Bound => Reads::default(),
         };
         drop(load);
         host.process.stop().await?;
-        Ok((made, read))
+        Ok((made, reads))
+    }
+
+    async fn reads(&self, host: &FreshHost, load: &mut Load) -> Result<Reads, BoxError> {
+        let balance = self.measured(host, load, Requests::Balance).await?;
+        let invoice = self.measured(host, load, Requests::Read).await?;
+        let server = BareServer::start(load.answer_bytes()).await?;
+        let mut elsewhere = load.reconnected(server.address).await?;
+        let bare = self.measured(host, &mut elsewhere, Requests::Read).await?;
+        Ok(Reads { invoice, balance, bare })
     }
 
     async fn measured(&self, host: &FreshHost, load: &mut Load, requests: Requests) -> Result<Run, BoxError> {
@@ -181,6 +208,12 @@ fn figures(rounds: &[Round]) -> Vec<Figure> {
     let middle = |of: fn(&Round) -> Thousandths| median(rounds.iter().map(of));
     let [raw_rate, raw_p50, raw_p99] =
         [middle(|round| round.raw.rate), middle(|round| round.raw.p50), middle(|round| round.raw.p99)];
+    let [select_rate, select_p50, select_p99] = [
+        middle(|round| Thousandths::per_second(round.shape.selects, round.shape.elapsed())),
+        middle(|round| Thousandths::millis(round.shape.select_p50())),
+        middle(|round| Thousandths::millis(round.shape.select_p99())),
+    ];
+    let bare_rate = middle(|round| round.reads.bare.rate);
     let rate = |name: &str, value| Figure::new(name, value, "1/s");
     let time = |name: &str, value| Figure::new(name, value, "ms");
     let busy = |name: &str, value| Figure::new(name, value, "cores");
@@ -191,14 +224,19 @@ fn figures(rounds: &[Round]) -> Vec<Figure> {
         rate("create_bound_rate", middle(|round| round.bound.rate)).beside(raw_rate).aiming(RATE_AIM),
         time("create_bound_p50", middle(|round| round.bound.p50)).beside(raw_p50),
         time("create_bound_p99", middle(|round| round.bound.p99)).beside(raw_p99),
-        rate("read_rate", middle(|round| round.read.rate)),
-        time("read_p50", middle(|round| round.read.p50)),
-        time("read_p99", middle(|round| round.read.p99)),
+        rate("read_rate", middle(|round| round.reads.invoice.rate)).beside(select_rate).aiming(READ_AIM),
+        time("read_p50", middle(|round| round.reads.invoice.p50)).beside(select_p50),
+        time("read_p99", middle(|round| round.reads.invoice.p99)).beside(select_p99),
+        rate("balance_rate", middle(|round| round.reads.balance.rate)).beside(select_rate).aiming(READ_AIM),
+        time("balance_p50", middle(|round| round.reads.balance.p50)).beside(select_p50),
+        time("balance_p99", middle(|round| round.reads.balance.p99)).beside(select_p99),
+        rate("read_rate_beside_bare_server", middle(|round| round.reads.invoice.rate)).beside(bare_rate),
+        rate("balance_rate_beside_bare_server", middle(|round| round.reads.balance.rate)).beside(bare_rate),
         rate("raw_rows_alone_rate", middle(|round| round.raw_rows_alone.rate)).beside(raw_rate),
         Figure::new("raw_making_rows", middle(|round| Thousandths::micros(round.shape.making_rows())), "us"),
         busy("create_client_cores", middle(|round| round.unbound.client_cores)),
         busy("create_host_cores", middle(|round| round.unbound.host_cores)),
-        busy("read_client_cores", middle(|round| round.read.client_cores)),
-        busy("read_host_cores", middle(|round| round.read.host_cores)),
+        busy("read_client_cores", middle(|round| round.reads.invoice.client_cores)),
+        busy("read_host_cores", middle(|round| round.reads.invoice.host_cores)),
     ]
 }

@@ -30,6 +30,8 @@ pub(super) enum Requests {
     Create,
     /// Single invoices that the clients made.
     Read,
+    /// What the merchants have.
+    Balance,
 }
 
 /// When a run is measured.
@@ -66,6 +68,30 @@ impl Load {
                 orders: 0,
                 invoices: VecDeque::with_capacity(INVOICES_KEPT),
                 request: String::new(),
+                answer_bytes: 0,
+            });
+        }
+        Ok(Self { clients })
+    }
+
+    /// The largest last answer to a read.
+    pub(super) fn answer_bytes(&self) -> usize {
+        self.clients.iter().map(|client| client.answer_bytes).max().unwrap_or_default()
+    }
+
+    /// The same clients with connections of their own to somebody else, who need not know them.
+    pub(super) async fn reconnected(&self, address: SocketAddr) -> Result<Self, BoxError> {
+        let mut clients = Vec::with_capacity(self.clients.len());
+        for client in &self.clients {
+            clients.push(Client {
+                connection: Connection::open(address).await?,
+                key: client.key.clone(),
+                host: address.to_string(),
+                number: client.number,
+                orders: client.orders,
+                invoices: client.invoices.clone(),
+                request: String::new(),
+                answer_bytes: 0,
             });
         }
         Ok(Self { clients })
@@ -100,6 +126,8 @@ struct Client {
     invoices: VecDeque<String>,
     /// The request that is being sent; kept for its memory.
     request: String,
+    /// The size of the last answer to a read.
+    answer_bytes: usize,
 }
 
 impl Client {
@@ -110,6 +138,7 @@ impl Client {
             match requests {
                 Requests::Create => self.create().await?,
                 Requests::Read => self.read().await?,
+                Requests::Balance => self.get(&format!("{API}/balance")).await?,
             }
             let ended = Instant::now();
             if ended >= phases.until {
@@ -145,12 +174,17 @@ impl Client {
         self.invoices.rotate_left(1);
         let id = self.invoices.front().ok_or("this client made no invoice that it could read")?;
         let path = format!("{API}/invoices/{id}");
-        self.sign("GET", &path, "")?;
+        self.get(&path).await
+    }
+
+    async fn get(&mut self, path: &str) -> Result<(), BoxError> {
+        self.sign("GET", path, "")?;
         let answer = self.connection.exchange(self.request.as_bytes()).await?;
         if answer.status == 200 {
+            self.answer_bytes = answer.body.len();
             return Ok(());
         }
-        Err(format!("no invoice: {} {}", answer.status, String::from_utf8_lossy(answer.body)).into())
+        Err(format!("{path} answers {} {}", answer.status, String::from_utf8_lossy(answer.body)).into())
     }
 
     /// Writes the signed request.

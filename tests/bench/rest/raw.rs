@@ -37,6 +37,10 @@ pub(super) struct RawRun {
     p50_us: u64,
     p99_us: u64,
     fill_ns: u64,
+    /// Reads of one record by its id that ended in as much time.
+    pub(super) selects: usize,
+    select_p50_us: u64,
+    select_p99_us: u64,
 }
 
 impl RawRun {
@@ -50,6 +54,16 @@ impl RawRun {
 
     pub(super) fn p99(&self) -> Duration {
         Duration::from_micros(self.p99_us)
+    }
+
+    /// What half of the reads took at most.
+    pub(super) fn select_p50(&self) -> Duration {
+        Duration::from_micros(self.select_p50_us)
+    }
+
+    /// What 99 of 100 reads took at most.
+    pub(super) fn select_p99(&self) -> Duration {
+        Duration::from_micros(self.select_p99_us)
     }
 
     /// What the program takes to make the rows of one transaction, which its callers do between two.
@@ -74,7 +88,8 @@ pub(super) async fn run(program: &Path, contents: Contents, measured: Duration) 
         command.arg("--rows-alone");
     }
     command.stdin(Stdio::null()).stderr(Stdio::inherit()).kill_on_drop(true);
-    let limit = WARM_UP.saturating_add(measured).saturating_add(OVERHEAD_MAX);
+    // It stores for so long, and then reads for so long.
+    let limit = WARM_UP.saturating_add(measured).saturating_mul(2).saturating_add(OVERHEAD_MAX);
     let output =
         timeout(limit, command.output()).await.map_err(|_| format!("{} takes too long", program.display()))??;
     if !output.status.success() {

@@ -12,7 +12,9 @@ use xthonpay_domain::address::Address;
 use xthonpay_domain::amount::{Amount, Decimals};
 use xthonpay_domain::asset::{Asset, AssetKind};
 use xthonpay_domain::id::{EventId, ID_BYTES, MerchantId};
+use xthonpay_domain::invoice::Invoice;
 use xthonpay_domain::invoice::url_text::CallbackUrl;
+use xthonpay_domain::text::PluginName;
 use xthonpay_domain::time::Timestamp;
 use xthonpay_payments::access::Principal;
 use xthonpay_payments::catalog::{Catalog, ChainTerms};
@@ -23,7 +25,7 @@ use xthonpay_payments::port::egress::{EgressError, WebhookAnswer, WebhookRequest
 use xthonpay_payments::port::hooks::{Hooks, InvoiceRules, WebhookFormat};
 use xthonpay_payments::port::random::Random;
 use xthonpay_payments::port::signer::{AddressSource, DeriveError};
-use xthonpay_payments::port::store::{Changeset, Key, Merchant, Store as _, UsedSignature, Write};
+use xthonpay_payments::port::store::{AnswerBytes, Changeset, Key, Merchant, Store as _, UsedSignature, Write};
 use xthonpay_payments::port::vault::Sealed;
 use xthonpay_payments::scanning::watch_set::WatchSet;
 use xthonpay_payments::wake::Wakeups;
@@ -77,7 +79,7 @@ async fn make_in(store: &Arc<SurrealStore>) -> Result<OwnTexts, BoxError> {
         callback_url: Some("https://shop.example/hooks/pay".parse()?),
         expires_in_s: None,
     };
-    let (Created::New(invoice) | Created::Existing(invoice)) = invoicing.create(&caller, new).await?;
+    let (Created::New(invoice) | Created::Existing(invoice)) = invoicing.create(&caller, new, &no_answer).await?;
     // The event of a new invoice is its first; nobody hears of it, so it stands in no list.
     let event = EventId::from_fact(&[invoice.id.as_str(), &invoice.events.to_string()]);
     let external_id = invoice.external_id.as_ref().map(ToString::to_string).unwrap_or_default();
@@ -104,6 +106,7 @@ fn invoicing(store: &Arc<SurrealStore>, asset: Asset) -> Result<Invoicing, BoxEr
         transport: Arc::new(AnyUrl),
         indices: Arc::new(AddressIndices::new(Arc::clone(store) as _, Arc::new(OneAddress), Arc::clone(&watch))),
         watch,
+        listeners: Arc::default(),
         clock: Arc::new(Standing),
         random: Arc::new(OneByte),
         wakeups: Wakeups::default(),
@@ -114,6 +117,7 @@ fn merchant() -> Result<Merchant, BoxError> {
     Ok(Merchant {
         id: MerchantId::from_random([0xa1; ID_BYTES]),
         account: 0,
+        mode: Mode::Live,
         name: "Bench".parse()?,
         created_at: NOW,
         webhook_secret: Sealed(Vec::new()),
@@ -130,11 +134,22 @@ fn caller(merchant: &MerchantId) -> Result<Principal, BoxError> {
         scheme: SignatureScheme::Request,
         ip_list: Vec::new(),
         secret: Sealed(Vec::new()),
+        requests_per_minute: None,
+        daily_withdraw_caps: Vec::new(),
+        withdraw_addresses: Vec::new(),
         created_at: NOW,
+        expires_at: None,
         revoked_at: None,
+        replaced_by: None,
+        revision: 1,
     };
     let used = UsedSignature { key: key.id.clone(), signature: SIGNATURE.to_owned(), expires_at: NOW };
-    Ok(Principal { key: Arc::new(key), used_signature: Some(used) })
+    Ok(Principal { key: Arc::new(key), used_signature: Some(used), claim: None })
+}
+
+/// The caller names no key under which an answer would be kept.
+fn no_answer(_: &Invoice) -> AnswerBytes {
+    AnswerBytes { status: 201, location: None, body: Vec::new() }
 }
 
 struct Standing;
@@ -169,6 +184,10 @@ impl Hooks for NoHooks {
     }
 
     fn webhook_format(&self) -> Option<Arc<dyn WebhookFormat>> {
+        None
+    }
+
+    fn webhook_format_named(&self, _name: &PluginName) -> Option<Arc<dyn WebhookFormat>> {
         None
     }
 }

@@ -5,6 +5,8 @@
 //! stand there afterwards are the pattern of every further one (see [`pattern`]), so that both sides always store the same
 //! records. The engine is opened as the host opens it: same files, same options, a synced log.
 //!
+//! Afterwards as many callers read the invoices by their record ids: the limit of reads.
+//!
 //! Prints one line of JSON. Decides nothing about what the figures mean.
 
 mod arguments;
@@ -22,7 +24,7 @@ use surrealdb::Surreal;
 use surrealdb::engine::any::{self, Any};
 use surrealdb::opt::Config;
 use surrealdb::opt::capabilities::Capabilities;
-use surrealdb::types::Variables;
+use surrealdb::types::{RecordId, Value, Variables};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
@@ -66,12 +68,13 @@ async fn run(arguments: &Arguments) -> Result<(), BoxError> {
     let fill = mean_fill(&pattern);
     let pattern = Arc::new(pattern);
     let load = Load { db: db.clone(), pattern: Arc::clone(&pattern), last: Arc::default() };
-    let measured = load.run(arguments).await?;
+    let measured = load.run(arguments, Work::Store).await?;
     let issued = load.last.load(Ordering::Relaxed);
     pattern.check_count(&db, issued).await?;
+    let read = load.run(arguments, Work::Select { issued }).await?;
     let line = format!(
         "{{\"records\":{},\"bytes\":{},\"callers\":{},\"transactions\":{},\"elapsed_us\":{},\"p50_us\":{},\"p99_us\":{},\
-         \"fill_ns\":{}}}",
+         \"fill_ns\":{},\"selects\":{},\"select_p50_us\":{},\"select_p99_us\":{}}}",
         pattern.records(),
         pattern.bytes(),
         arguments.callers,
@@ -80,6 +83,9 @@ async fn run(arguments: &Arguments) -> Result<(), BoxError> {
         percentile(&measured, 50).as_micros(),
         percentile(&measured, 99).as_micros(),
         fill.as_nanos(),
+        read.len(),
+        percentile(&read, 50).as_micros(),
+        percentile(&read, 99).as_micros(),
     );
     Ok(writeln!(std::io::stdout(), "{line}")?)
 }
@@ -105,7 +111,16 @@ async fn open_engine(directory: &str) -> surrealdb::Result<Surreal<Any>> {
     Ok(db)
 }
 
-/// Callers that store one transaction after the other.
+/// What the callers do.
+#[derive(Clone, Copy)]
+enum Work {
+    /// Store one transaction after the other.
+    Store,
+    /// Read the record of one of the invoices after the other, by its id. So many of them were made.
+    Select { issued: u64 },
+}
+
+/// Callers that do one thing after the other.
 #[derive(Clone)]
 struct Load {
     db: Surreal<Any>,
@@ -115,13 +130,13 @@ struct Load {
 }
 
 impl Load {
-    /// The durations of all transactions that ended in the measured time, in ascending order.
-    async fn run(&self, arguments: &Arguments) -> Result<Vec<Duration>, BoxError> {
+    /// The durations of all calls that ended in the measured time, in ascending order.
+    async fn run(&self, arguments: &Arguments, work: Work) -> Result<Vec<Duration>, BoxError> {
         let from = Instant::now() + arguments.warm_up;
         let until = from + arguments.measured;
         let mut callers = JoinSet::new();
         for _ in 0..arguments.callers {
-            callers.spawn(self.clone().call(from, until));
+            callers.spawn(self.clone().call(work, from, until));
         }
         let mut all = Vec::new();
         while let Some(durations) = callers.join_next().await {
@@ -131,13 +146,25 @@ impl Load {
         Ok(all)
     }
 
-    async fn call(self, from: Instant, until: Instant) -> Result<Vec<Duration>, BoxError> {
+    async fn call(self, work: Work, from: Instant, until: Instant) -> Result<Vec<Duration>, BoxError> {
         let mut durations = Vec::new();
         loop {
             let number = self.last.fetch_add(1, Ordering::Relaxed).wrapping_add(1);
-            let rows = self.pattern.fill(number);
-            let started = Instant::now();
-            self.store(rows).await?;
+            let started = match work {
+                Work::Store => {
+                    let rows = self.pattern.fill(number);
+                    let started = Instant::now();
+                    self.store(rows).await?;
+                    started
+                }
+                Work::Select { issued } => {
+                    let one_of_them = number.checked_rem(issued).unwrap_or_default().saturating_add(1);
+                    let id = self.pattern.invoice(one_of_them).ok_or("the pattern holds no invoice")?;
+                    let started = Instant::now();
+                    self.select(id).await?;
+                    started
+                }
+            };
             let ended = Instant::now();
             if ended >= until {
                 return Ok(durations);
@@ -150,6 +177,11 @@ impl Load {
 
     async fn store(&self, rows: Variables) -> surrealdb::Result<()> {
         self.db.query(self.pattern.text()).bind(rows).await?.check().map(drop)
+    }
+
+    async fn select(&self, id: RecordId) -> Result<(), BoxError> {
+        let found: Option<Value> = self.db.select(id).await?;
+        found.map(drop).ok_or_else(|| "an invoice that was stored is not there".into())
     }
 }
 

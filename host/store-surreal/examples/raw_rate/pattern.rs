@@ -2,7 +2,7 @@
 
 use surrealdb::Surreal;
 use surrealdb::engine::any::Any;
-use surrealdb::types::{Array, Object, RecordIdKey, ToSql as _, Value, Variables};
+use surrealdb::types::{Array, Object, RecordId, RecordIdKey, ToSql as _, Value, Variables};
 
 use crate::BoxError;
 use crate::invoice::OwnTexts;
@@ -12,6 +12,9 @@ const NOT_OF_THE_INVOICE: [&str; 5] = ["account", "counter", "merchant", "probe"
 
 /// The table of positions in lists.
 const ENTRY: &str = "entry";
+
+/// The table of invoices.
+const INVOICE: &str = "invoice";
 
 /// Digits at the end of a text that make it a text of one invoice: 64 bits.
 const OWN_DIGITS: usize = 16;
@@ -79,6 +82,18 @@ impl Pattern {
             variables.insert(table.clone(), Array::from(rows));
         }
         variables
+    }
+
+    /// The record of the invoice with this number.
+    pub(crate) fn invoice(&self, number: u64) -> Option<RecordId> {
+        let rows = self.tables.iter().find(|rows| rows.table == INVOICE)?;
+        let Value::Object(row) = rows.rows.first()? else { return None };
+        let mut id = row.get("id")?.clone();
+        self.rename(&mut id, &format!("{:016x}", mixed(number)));
+        match id {
+            Value::RecordId(id) => Some(id),
+            _ => None,
+        }
     }
 
     /// How many records one transaction makes.
