@@ -6,6 +6,7 @@
 
 use core::fmt;
 
+use xthonpay_domain::event::EventKind;
 use xthonpay_domain::invoice::assessment::InvoiceState;
 use xthonpay_payments::port::store::{Changeset, Counter, Cursor, Write};
 
@@ -32,6 +33,8 @@ pub enum Boundary {
     Resumption,
     /// A deposit outside of the order of blocks, with or without its posting.
     LateDeposit,
+    /// A merchant's decision about an invoice.
+    Decision,
     /// A ruling of the rules.
     Ruling,
     /// The expiry of an invoice.
@@ -58,7 +61,7 @@ pub enum Boundary {
 
 impl Boundary {
     /// Every boundary.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 22] = [
         Self::FirstCursor,
         Self::Block,
         Self::Sighting,
@@ -69,6 +72,7 @@ impl Boundary {
         Self::Freeze,
         Self::Resumption,
         Self::LateDeposit,
+        Self::Decision,
         Self::Ruling,
         Self::Expiry,
         Self::Delivery,
@@ -93,7 +97,7 @@ impl Boundary {
             return Some(Self::of_cursor(changes, stored, next));
         }
         // From what weighs most to what comes with it.
-        let by_kind: [(IsKind, Self); 10] = [
+        let by_kind: [(IsKind, Self); 11] = [
             (|write| matches!(write, Write::CreateDeposit(_) | Write::UpdateDeposit { .. }), Self::LateDeposit),
             (|write| matches!(write, Write::Post(_)), Self::LateDeposit),
             (|write| matches!(write, Write::CreateInvoice(_)), Self::Invoice),
@@ -101,6 +105,7 @@ impl Boundary {
             (|write| matches!(write, Write::CreateKey(_)), Self::Key),
             (|write| matches!(write, Write::CreateDelivery(_)), Self::Delivery),
             (|write| matches!(write, Write::UpdateDelivery(_)), Self::Attempt),
+            (is_decision, Self::Decision),
             (is_expiry, Self::Expiry),
             (|write| matches!(write, Write::UpdateInvoice(_)), Self::Ruling),
             // Last: an event that nobody hears is marked where it is made.
@@ -158,6 +163,7 @@ impl Boundary {
             Self::Freeze => "freeze",
             Self::Resumption => "resumption",
             Self::LateDeposit => "late-deposit",
+            Self::Decision => "decision",
             Self::Ruling => "ruling",
             Self::Expiry => "expiry",
             Self::Delivery => "delivery",
@@ -175,6 +181,11 @@ impl Boundary {
 
 /// Whether a change is of one kind.
 type IsKind = fn(&Write) -> bool;
+
+fn is_decision(write: &Write) -> bool {
+    let decisions = [EventKind::InvoiceCancelled, EventKind::InvoiceResolved];
+    matches!(write, Write::CreateEvent(event) if decisions.contains(&event.kind))
+}
 
 fn is_expiry(write: &Write) -> bool {
     matches!(write, Write::UpdateInvoice(invoice) if invoice.assessment.state == InvoiceState::Expired)

@@ -12,14 +12,14 @@ use xthonpay_domain::asset::AssetId;
 use xthonpay_domain::block::{BlockNumber, BlockRef};
 use xthonpay_domain::deposit::Deposit;
 use xthonpay_domain::event::Event;
-use xthonpay_domain::id::{DeliveryId, DepositId, EventId, InvoiceId, MerchantId, PostingId};
+use xthonpay_domain::id::{DeliveryId, DepositId, EndpointId, EventId, InvoiceId, MerchantId, PostingId};
 use xthonpay_domain::invoice::Invoice;
 use xthonpay_domain::ledger::{Balance, Posting};
-use xthonpay_domain::text::{ChainName, ExternalId};
+use xthonpay_domain::text::{ChainName, ExternalId, IdempotencyKey};
 use xthonpay_domain::time::Timestamp;
 use xthonpay_payments::port::store::{
-    Changeset, CommitError, Counter, Cursor, Delivery, InvoiceFilter, Key, Merchant, OwnAddress, Store, StoreError,
-    Write,
+    Changeset, CommitError, Counter, Cursor, Delivery, DeliveryFilter, Endpoint, FeedPosition, InvoiceFilter,
+    KeptAnswer, Key, Merchant, OwnAddress, PaymentFilter, Store, StoreError, Write,
 };
 
 use crate::crash_points::Boundary;
@@ -116,6 +116,35 @@ impl Store for GatedStore {
         self.read()?.key(id).await
     }
 
+    async fn keys(&self, merchant: &MerchantId, after: Option<&KeyId>, limit: usize) -> Result<Vec<Key>, StoreError> {
+        self.read()?.keys(merchant, after, limit).await
+    }
+
+    async fn key_used_at(&self, key: &KeyId) -> Result<Option<Timestamp>, StoreError> {
+        self.read()?.key_used_at(key).await
+    }
+
+    async fn endpoint(&self, id: &EndpointId) -> Result<Option<Endpoint>, StoreError> {
+        self.read()?.endpoint(id).await
+    }
+
+    async fn endpoints_of(&self, merchant: &MerchantId) -> Result<Vec<Endpoint>, StoreError> {
+        self.read()?.endpoints_of(merchant).await
+    }
+
+    async fn endpoints(&self, after: Option<&EndpointId>, limit: usize) -> Result<Vec<Endpoint>, StoreError> {
+        self.read()?.endpoints(after, limit).await
+    }
+
+    async fn kept_answer(
+        &self,
+        merchant: &MerchantId,
+        call: &str,
+        key: &IdempotencyKey,
+    ) -> Result<Option<KeptAnswer>, StoreError> {
+        self.read()?.kept_answer(merchant, call, key).await
+    }
+
     async fn invoice(&self, id: &InvoiceId) -> Result<Option<Invoice>, StoreError> {
         self.read()?.invoice(id).await
     }
@@ -204,6 +233,24 @@ impl Store for GatedStore {
         self.read()?.event(id).await
     }
 
+    async fn feed(
+        &self,
+        merchant: &MerchantId,
+        after: FeedPosition,
+        limit: usize,
+    ) -> Result<Vec<(FeedPosition, Event)>, StoreError> {
+        self.read()?.feed(merchant, after, limit).await
+    }
+
+    async fn payments(
+        &self,
+        merchant: &MerchantId,
+        filter: &PaymentFilter,
+        limit: usize,
+    ) -> Result<Vec<Deposit>, StoreError> {
+        self.read()?.payments(merchant, filter, limit).await
+    }
+
     async fn balance(&self, merchant: &MerchantId, asset: &AssetId) -> Result<(Balance, u64), StoreError> {
         self.read()?.balance(merchant, asset).await
     }
@@ -234,6 +281,27 @@ impl Store for GatedStore {
 
     async fn unrouted_events(&self, limit: usize) -> Result<Vec<Event>, StoreError> {
         self.read()?.unrouted_events(limit).await
+    }
+
+    async fn unrouted_events_behind(
+        &self,
+        after: &(Timestamp, u64, EventId),
+        limit: usize,
+    ) -> Result<Vec<Event>, StoreError> {
+        self.read()?.unrouted_events_behind(after, limit).await
+    }
+
+    async fn delivery(&self, id: &DeliveryId) -> Result<Option<Delivery>, StoreError> {
+        self.read()?.delivery(id).await
+    }
+
+    async fn deliveries(
+        &self,
+        merchant: &MerchantId,
+        filter: &DeliveryFilter,
+        limit: usize,
+    ) -> Result<Vec<Delivery>, StoreError> {
+        self.read()?.deliveries(merchant, filter, limit).await
     }
 
     async fn due_deliveries(

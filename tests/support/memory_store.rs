@@ -5,6 +5,7 @@
 mod faults;
 mod tables;
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -15,13 +16,14 @@ use xthonpay_domain::asset::AssetId;
 use xthonpay_domain::block::{BlockNumber, BlockRef};
 use xthonpay_domain::deposit::{Deposit, DepositState};
 use xthonpay_domain::event::Event;
-use xthonpay_domain::id::{DeliveryId, DepositId, EventId, InvoiceId, MerchantId, PostingId};
+use xthonpay_domain::id::{DeliveryId, DepositId, EndpointId, EventId, InvoiceId, MerchantId, PostingId};
 use xthonpay_domain::invoice::Invoice;
 use xthonpay_domain::ledger::{Balance, Posting, PostingKind};
-use xthonpay_domain::text::{ChainName, ExternalId};
+use xthonpay_domain::text::{ChainName, ExternalId, IdempotencyKey};
 use xthonpay_domain::time::Timestamp;
 use xthonpay_payments::port::store::{
-    Changeset, CommitError, Counter, Cursor, Delivery, DeliveryState, InvoiceFilter, Key, Merchant, OwnAddress,
+    Changeset, CommitError, Counter, Cursor, Delivery, DeliveryFilter, DeliverySelection, DeliveryState, Endpoint,
+    EndpointState, FeedPosition, InvoiceFilter, KeptAnswer, Key, Merchant, OwnAddress, PaymentFilter, PaymentSelection,
     READ_LIMIT_MAX, Store, StoreError,
 };
 
@@ -111,6 +113,41 @@ impl Store for MemoryStore {
 
     async fn key(&self, id: &KeyId) -> Result<Option<Key>, StoreError> {
         Ok(self.read()?.keys.get(id).cloned())
+    }
+
+    async fn keys(&self, merchant: &MerchantId, after: Option<&KeyId>, limit: usize) -> Result<Vec<Key>, StoreError> {
+        let tables = self.read()?;
+        Ok(page(behind(&tables.keys, after).filter(|key| key.merchant == *merchant), limit))
+    }
+
+    async fn key_used_at(&self, key: &KeyId) -> Result<Option<Timestamp>, StoreError> {
+        Ok(self.read()?.key_uses.get(key).copied())
+    }
+
+    async fn endpoint(&self, id: &EndpointId) -> Result<Option<Endpoint>, StoreError> {
+        Ok(self.read()?.endpoints.get(id).cloned())
+    }
+
+    async fn endpoints_of(&self, merchant: &MerchantId) -> Result<Vec<Endpoint>, StoreError> {
+        let tables = self.read()?;
+        let wanted = |endpoint: &&Endpoint| endpoint.merchant == *merchant && endpoint.state != EndpointState::Removed;
+        let mut found: Vec<&Endpoint> = tables.endpoints.values().filter(wanted).collect();
+        found.sort_by_key(|endpoint| (endpoint.created_at, endpoint.id.clone()));
+        Ok(page(found, READ_LIMIT_MAX))
+    }
+
+    async fn endpoints(&self, after: Option<&EndpointId>, limit: usize) -> Result<Vec<Endpoint>, StoreError> {
+        Ok(page(behind(&self.read()?.endpoints, after), limit))
+    }
+
+    async fn kept_answer(
+        &self,
+        merchant: &MerchantId,
+        call: &str,
+        key: &IdempotencyKey,
+    ) -> Result<Option<KeptAnswer>, StoreError> {
+        let id = (merchant.clone(), call.to_owned(), key.to_string());
+        Ok(self.read()?.answers.get(&id).cloned())
     }
 
     async fn invoice(&self, id: &InvoiceId) -> Result<Option<Invoice>, StoreError> {
@@ -244,6 +281,42 @@ impl Store for MemoryStore {
         Ok(tables.events.iter().find(|event| event.id == *id).map(|event| Event::clone(event)))
     }
 
+    async fn feed(
+        &self,
+        merchant: &MerchantId,
+        after: FeedPosition,
+        limit: usize,
+    ) -> Result<Vec<(FeedPosition, Event)>, StoreError> {
+        let tables = self.read()?;
+        // The order in which they are kept is the order in which they were committed.
+        let placed = (1..).map(FeedPosition).zip(&tables.events);
+        let wanted = placed.filter(|(position, event)| *position > after && event.merchant == *merchant);
+        let page = wanted.take(limit.min(READ_LIMIT_MAX));
+        Ok(page.map(|(position, event)| (position, Event::clone(event))).collect())
+    }
+
+    async fn payments(
+        &self,
+        merchant: &MerchantId,
+        filter: &PaymentFilter,
+        limit: usize,
+    ) -> Result<Vec<Deposit>, StoreError> {
+        let tables = self.read()?;
+        let place = |deposit: &Deposit| (deposit.block.time, deposit.id.clone());
+        let wanted = |deposit: &&Deposit| {
+            let selected = match &filter.select {
+                PaymentSelection::All => true,
+                PaymentSelection::OfInvoice(invoice) => deposit.invoice.as_ref() == Some(invoice),
+            };
+            deposit.merchant == *merchant
+                && selected
+                && filter.after.as_ref().is_none_or(|after| place(deposit) < *after)
+        };
+        let mut found: Vec<&Deposit> = tables.deposits.values().filter(wanted).collect();
+        found.sort_by_key(|deposit| Reverse(place(deposit)));
+        Ok(page(found, limit))
+    }
+
     async fn balance(&self, merchant: &MerchantId, asset: &AssetId) -> Result<(Balance, u64), StoreError> {
         Ok(self.read()?.balances.get(&(merchant.clone(), asset.clone())).copied().unwrap_or_default())
     }
@@ -281,6 +354,48 @@ impl Store for MemoryStore {
             tables.events.iter().map(AsRef::as_ref).filter(|event: &&Event| !tables.routed.contains(&event.id)),
             limit,
         ))
+    }
+
+    async fn unrouted_events_behind(
+        &self,
+        after: &(Timestamp, u64, EventId),
+        limit: usize,
+    ) -> Result<Vec<Event>, StoreError> {
+        let tables = self.read()?;
+        let place = |event: &Event| (event.at, event.sequence, event.id.clone());
+        let unrouted =
+            tables.events.iter().map(AsRef::as_ref).filter(|event: &&Event| !tables.routed.contains(&event.id));
+        let mut found: Vec<&Event> = unrouted.filter(|event| place(event) > *after).collect();
+        found.sort_by_key(|event| place(event));
+        Ok(page(found, limit))
+    }
+
+    async fn delivery(&self, id: &DeliveryId) -> Result<Option<Delivery>, StoreError> {
+        Ok(self.read()?.deliveries.get(id).cloned())
+    }
+
+    async fn deliveries(
+        &self,
+        merchant: &MerchantId,
+        filter: &DeliveryFilter,
+        limit: usize,
+    ) -> Result<Vec<Delivery>, StoreError> {
+        let tables = self.read()?;
+        let place = |delivery: &Delivery| (delivery.created_at, delivery.id.clone());
+        let wanted = |delivery: &&Delivery| {
+            let selected = match &filter.select {
+                DeliverySelection::All => true,
+                DeliverySelection::OfEvent(event) => delivery.event == *event,
+                DeliverySelection::To(endpoint) => delivery.endpoint.as_ref() == Some(endpoint),
+                DeliverySelection::In(state) => delivery.state == *state,
+            };
+            delivery.merchant == *merchant
+                && selected
+                && filter.after.as_ref().is_none_or(|after| place(delivery) < *after)
+        };
+        let mut found: Vec<&Delivery> = tables.deliveries.values().filter(wanted).collect();
+        found.sort_by_key(|delivery| Reverse(place(delivery)));
+        Ok(page(found, limit))
     }
 
     async fn due_deliveries(

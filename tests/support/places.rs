@@ -33,6 +33,12 @@ impl Places {
         })
     }
 
+    /// Python with the pinned packages of the tools.
+    #[must_use]
+    pub fn python(&self) -> PathBuf {
+        self.tools.join("python").join("bin").join("python")
+    }
+
     /// The built component of a plugin.
     #[must_use]
     pub fn plugin(&self, name: &str) -> PathBuf {

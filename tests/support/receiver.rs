@@ -25,8 +25,11 @@ use tokio::time::Instant;
 pub use self::delivery::Delivery;
 use crate::{BoxError, wait};
 
-/// Connections that may wait to be accepted; a test has one host that delivers one event after the other.
-const BACKLOG: u32 = 64;
+/// Connections that may wait to be accepted: as many as a host opens at once.
+const BACKLOG: u32 = 256;
+
+/// How long a hanging reply takes. The sender gives up long before.
+const HANGING: Duration = Duration::from_secs(3_600);
 
 /// What the receiver answers to one delivery.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,6 +49,12 @@ impl Reply {
         Self { status, delay: Duration::ZERO, retry_after: None }
     }
 
+    /// Nothing for longer than anybody waits.
+    #[must_use]
+    pub fn hanging() -> Self {
+        Self::slow(HANGING)
+    }
+
     /// Success after a while.
     #[must_use]
     pub fn slow(delay: Duration) -> Self {
@@ -57,6 +66,7 @@ impl Reply {
 struct Book {
     deliveries: Vec<Delivery>,
     planned: HashMap<String, VecDeque<Reply>>,
+    usual: HashMap<String, Reply>,
 }
 
 type SharedBook = Arc<Mutex<Book>>;
@@ -135,9 +145,20 @@ impl Receiver {
         format!("http://{}{path}", self.address)
     }
 
-    /// The next answers on a path, one a delivery; after them everything is a success again.
+    /// The answer on a path whenever none is planned, in place of success at once.
+    pub fn usually(&self, path: &str, reply: Reply) {
+        self.book().usual.insert(path.to_owned(), reply);
+    }
+
+    /// The next answers on a path, one a delivery; after them everything is as usual again.
     pub fn plan(&self, path: &str, replies: impl IntoIterator<Item = Reply>) {
         self.book().planned.entry(path.to_owned()).or_default().extend(replies);
+    }
+
+    /// How many deliveries came so far, on all paths.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.book().deliveries.len()
     }
 
     /// Every delivery on a path so far, repeated ones included, in the order of arrival.
@@ -181,7 +202,8 @@ async fn receive(State(book): State<SharedBook>, uri: Uri, headers: HeaderMap, b
     let reply = {
         let mut book = book.lock().unwrap_or_else(PoisonError::into_inner);
         book.deliveries.push(Delivery { at: Instant::now(), path: path.clone(), headers, body: body.to_vec() });
-        book.planned.get_mut(&path).and_then(VecDeque::pop_front).unwrap_or_else(|| Reply::status(200))
+        let planned = book.planned.get_mut(&path).and_then(VecDeque::pop_front);
+        planned.or_else(|| book.usual.get(&path).cloned()).unwrap_or_else(|| Reply::status(200))
     };
     tokio::time::sleep(reply.delay).await;
     let status = StatusCode::from_u16(reply.status).unwrap_or(StatusCode::OK);
@@ -208,7 +230,10 @@ mod tests {
         }
         assert_eq!(answers, [503, 410, 200]);
         assert_eq!(post(&receiver, "/b", "{}").await?, 200, "plans are for one path");
-        assert_eq!(receiver.deliveries("/a").len(), 3);
+        receiver.usually("/a", Reply::status(500));
+        receiver.plan("/a", [Reply::status(503)]);
+        assert_eq!((post(&receiver, "/a", "{}").await?, post(&receiver, "/a", "{}").await?), (503, 500));
+        assert_eq!(receiver.deliveries("/a").len(), 5);
         Ok(())
     }
 

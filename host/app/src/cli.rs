@@ -4,13 +4,17 @@
 //! error. Exit codes: 0 done, 1 refused or failed, 2 wrong usage or an audit that was not carried out. No secret is ever an argument.
 
 mod arguments;
+mod ask;
 mod audit;
 mod chain;
 mod check;
-mod commands;
+mod key;
+mod merchant;
 mod output;
 mod rescan;
+mod routes;
 mod serve;
+mod status;
 mod suspense;
 
 use std::process::ExitCode;
@@ -134,9 +138,21 @@ fn run(command: Command) -> Result<(), CliError> {
             Command::Chain { command: ChainCommand::Resume(asked) } => chain::resume(asked).await,
             Command::Rescan(asked) => rescan::rescan(asked).await,
             Command::Suspense(asked) => suspense::suspense(&asked).await,
-            Command::Status(asked) => commands::status(&asked).await,
-            Command::Merchant { command: MerchantCommand::Create(asked) } => commands::create_merchant(asked).await,
-            Command::Key { command: KeyCommand::Create(asked) } => commands::create_key(asked).await,
+            Command::Status(asked) => status::status(&asked).await,
+            Command::Routes(asked) => routes::routes(&asked),
+            Command::Merchant { command } => match command {
+                MerchantCommand::Create(asked) => merchant::create(asked).await,
+                MerchantCommand::List(asked) => merchant::list(&asked).await,
+                MerchantCommand::Show(asked) => merchant::show(asked).await,
+            },
+            Command::Key { command } => match command {
+                KeyCommand::Create(asked) => key::create(asked).await,
+                KeyCommand::List(asked) => key::list(asked).await,
+                KeyCommand::Show(asked) => key::show(asked).await,
+                KeyCommand::Update(asked) => key::update(asked).await,
+                KeyCommand::Rotate(asked) => key::rotate(asked).await,
+                KeyCommand::Revoke(asked) => key::revoke(asked).await,
+            },
         }
     })
 }

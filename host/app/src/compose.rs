@@ -3,18 +3,22 @@
 //! [`Deployment`] is what both the host and the administrative commands stand on: the locked data folder, the vault, the
 //! store. [`chains`], [`plugins`] and [`webhooks`] build the rest for the host.
 
+use std::collections::BTreeMap;
 use std::env;
 use std::sync::Arc;
 
 use thiserror::Error;
 use tracing::info;
 use xthonpay_chain_evm::{EvmChain, EvmChainConfig, EvmChainError};
-use xthonpay_domain::asset::Asset;
+use xthonpay_chain_simulated::{Beginning, SimulatedChain};
+use xthonpay_domain::asset::{Asset, AssetKind};
 use xthonpay_domain::text::ChainName;
 use xthonpay_egress::{EgressConfig, EgressSetupError, WebhookClient};
 use xthonpay_payments::audit::Audit;
-use xthonpay_payments::catalog::Catalog;
+use xthonpay_payments::catalog::{Catalog, ChainTerms, simulated_chain};
+use xthonpay_payments::delivery::listeners::Listeners;
 use xthonpay_payments::invoicing::address_indices::{AddressIndices, NextAddressError};
+use xthonpay_payments::keys::Keys;
 use xthonpay_payments::merchants::Merchants;
 use xthonpay_payments::port::chain::{ChainError, ChainSource};
 use xthonpay_payments::port::clock::Clock;
@@ -24,6 +28,7 @@ use xthonpay_payments::port::store::{Store, StoreError};
 use xthonpay_payments::port::vault::Secret;
 use xthonpay_payments::scanning::changes::Books;
 use xthonpay_payments::scanning::watch_set::WatchSet;
+use xthonpay_payments::simulation::left_behind;
 use xthonpay_plugin_runtime::{LoadError, PluginHost, RuntimeConfig};
 use xthonpay_signer_local::{
     KdfParams, LocalSigner, Opened, OsRandom, PassphraseError, VaultOpenError, read_passphrase_file,
@@ -146,6 +151,8 @@ pub struct Deployment {
     pub signer: Arc<LocalSigner>,
     /// Addresses that are watched.
     pub watch: Arc<WatchSet>,
+    /// Who hears of events.
+    pub listeners: Arc<Listeners>,
     /// Addresses that are given out.
     pub indices: Arc<AddressIndices>,
     /// The time of day.
@@ -177,20 +184,27 @@ impl Deployment {
         let watch = Arc::new(WatchSet::default());
         let indices = AddressIndices::new(Arc::clone(&store) as _, Arc::clone(&signer) as _, Arc::clone(&watch));
         let (indices, clock) = (Arc::new(indices), Arc::new(SystemClock));
-        Ok(Self { store, signer, watch, indices, clock, random, _data_dir: data_dir })
+        let listeners = Arc::new(Listeners::default());
+        // Before anything can record an event, also one that an administrative command makes.
+        if let Err(error) = listeners.load(store.as_ref()).await {
+            store.close().await;
+            return Err(error.into());
+        }
+        Ok(Self { store, signer, watch, listeners, indices, clock, random, _data_dir: data_dir })
     }
 
     /// The use cases about merchants and keys.
     #[must_use]
-    pub fn merchants(&self) -> Merchants {
-        Merchants {
+    pub fn keys(&self, config: &Config, catalog: Arc<Catalog>) -> Keys {
+        let merchants = Merchants {
             store: Arc::clone(&self.store) as _,
             vault: Arc::clone(&self.signer) as _,
             addresses: Arc::clone(&self.signer) as _,
             watch: Arc::clone(&self.watch),
             clock: Arc::clone(&self.clock),
             random: Arc::clone(&self.random),
-        }
+        };
+        Keys { merchants, catalog, test_mode: config.test_mode, allow_timestamp_scheme: config.allow_timestamp_scheme }
     }
 
     /// What the scanner of a chain works with.
@@ -202,6 +216,7 @@ impl Deployment {
             catalog: Arc::clone(catalog),
             watch: Arc::clone(&self.watch),
             indices: Arc::clone(&self.indices),
+            listeners: Arc::clone(&self.listeners),
             clock: Arc::clone(&self.clock),
         }
     }
@@ -287,12 +302,29 @@ async fn open_vault(
     Ok(signer)
 }
 
-/// The accepted assets and what each chain asks of a payment.
+/// The accepted assets and what each chain asks of a payment, the simulated chain among them.
 #[must_use]
 pub fn catalog(config: &Config) -> Catalog {
-    let terms = config.chains.iter().map(|chain| (chain.evm.name.clone(), chain.terms)).collect();
-    let assets: Vec<Asset> = config.chains.iter().flat_map(|chain| chain.evm.assets.clone()).collect();
+    let mut terms: BTreeMap<ChainName, ChainTerms> =
+        config.chains.iter().map(|chain| (chain.evm.name.clone(), chain.terms)).collect();
+    let mut assets: Vec<Asset> = config.chains.iter().flat_map(|chain| chain.evm.assets.clone()).collect();
+    if config.test_mode {
+        terms.insert(simulated_chain(), ChainTerms { min_confirmations: 1 });
+        assets.extend(xthonpay_chain_simulated::assets());
+    }
     Catalog::new(terms, assets)
+}
+
+/// The simulated chain as it goes on from the last process; `None` when the config has no test mode.
+///
+/// # Errors
+/// [`StoreError`] when what is left of it cannot be read.
+pub async fn simulated(config: &Config, deployment: &Deployment) -> Result<Option<Arc<SimulatedChain>>, StoreError> {
+    let native = xthonpay_chain_simulated::assets().into_iter().find(|asset| asset.kind == AssetKind::Native);
+    let Some(native) = native.filter(|_| config.test_mode) else { return Ok(None) };
+    let (tip, coins) = left_behind(deployment.store.as_ref(), &native.id).await?;
+    let chain = SimulatedChain::new(Beginning { tip, coins }, Arc::clone(&deployment.clock));
+    Ok(Some(Arc::new(chain)))
 }
 
 /// One source for each chain, in the order of the config. No node is asked yet.
@@ -322,7 +354,12 @@ pub async fn plugins_without_cache(config: &Config, clock: Arc<dyn Clock>) -> Re
 }
 
 fn runtime_config(config: &Config, cache_dir: Option<std::path::PathBuf>) -> RuntimeConfig {
-    RuntimeConfig { plugins: config.plugins.clone(), bindings: config.hooks.clone(), cache_dir }
+    RuntimeConfig {
+        plugins: config.plugins.clone(),
+        bindings: config.hooks.clone(),
+        formats: config.webhooks.formats.clone(),
+        cache_dir,
+    }
 }
 
 /// The client that delivers webhooks.

@@ -11,12 +11,14 @@ mod values;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ipnet::IpNet;
 use url::Url;
 use xthonpay_chain_evm::EvmChainConfig;
+use xthonpay_domain::text::PluginName;
 use xthonpay_payments::catalog::ChainTerms;
 use xthonpay_payments::delivery::schedule::Schedule;
 use xthonpay_plugin_runtime::{HookBindings, PluginConfig};
@@ -41,6 +43,8 @@ pub struct Config {
     pub chains: Vec<ChainConfig>,
     /// Deliveries.
     pub webhooks: WebhooksConfig,
+    /// Whether there are test keys, and a simulated chain for them.
+    pub test_mode: bool,
     /// Which plugins decide.
     pub hooks: HookBindings,
     /// The plugins.
@@ -60,6 +64,10 @@ pub struct ServerConfig {
     pub trusted_proxies: Vec<IpNet>,
     /// Networks whose callers may read `/metrics`.
     pub metrics_networks: Vec<IpNet>,
+    /// Requests a minute that a key may make which has no number of its own.
+    pub requests_per_minute: NonZeroU32,
+    /// Requests a minute that may fail before a client's address is refused unheard.
+    pub failed_requests_per_minute: NonZeroU32,
 }
 
 /// The store.
@@ -115,6 +123,10 @@ pub struct WebhooksConfig {
     pub allow_http: bool,
     /// For one attempt.
     pub timeout: Duration,
+    /// How long an endpoint may fail without one success before it is switched off.
+    pub disable_after: Duration,
+    /// Plugins that endpoints may choose for their bodies, besides the bound one.
+    pub formats: Vec<PluginName>,
 }
 
 /// The log.

@@ -1,7 +1,7 @@
 //! A running host: its workers, its doors, and its orderly end.
 //!
-//! The workers (one scanner a chain, settlement, routing, dispatch) share nothing but the store and wake-ups. The REST server
-//! and the admin socket open last, when everything behind them works.
+//! The workers (one scanner a chain, the simulated chain, settlement, routing, dispatch) share nothing but the store and
+//! wake-ups. The REST server and the admin socket open last, when everything behind them works.
 
 mod status;
 
@@ -17,18 +17,28 @@ use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 use xthonpay_chain_evm::EvmChain;
+use xthonpay_chain_simulated::SimulatedChain;
 use xthonpay_http_api::{Api, ApiConfig, ServerLimits, router};
 use xthonpay_payments::access::Access;
+use xthonpay_payments::access::idempotency::Idempotency;
 use xthonpay_payments::access::key_cache::KeyCache;
+use xthonpay_payments::access::key_use::KeyUses;
+use xthonpay_payments::access::rate_limit::RateLimits;
 use xthonpay_payments::balances::Balances;
-use xthonpay_payments::delivery::dispatch::{Courier, Dispatch};
+use xthonpay_payments::delivery::dispatch::{Courier, Dispatch, Tally};
+use xthonpay_payments::delivery::replay::Replay;
 use xthonpay_payments::delivery::routing::Routing;
+use xthonpay_payments::delivery::shaping::Shaper;
+use xthonpay_payments::endpoints::Endpoints;
+use xthonpay_payments::feed::Feed;
 use xthonpay_payments::invoicing::Invoicing;
-use xthonpay_payments::port::chain::ChainSource as _;
+use xthonpay_payments::port::chain::ChainSource;
+use xthonpay_payments::port::vault::Vault;
 use xthonpay_payments::scanning::rescan::{Rescan, RescannedChain};
 use xthonpay_payments::scanning::scanner::Scanner;
 use xthonpay_payments::scanning::status::SharedStatus;
 use xthonpay_payments::settlement::Settlement;
+use xthonpay_payments::simulation::{Simulation, Stage};
 use xthonpay_payments::wake::Wakeups;
 use xthonpay_plugin_runtime::PluginHost;
 use xthonpay_store_surreal::SurrealStore;
@@ -47,6 +57,9 @@ const STORE_WATCH: Duration = Duration::from_secs(1);
 /// How long the start waits for nodes to show whether they serve the configured chain. A node that is down does not hold up
 /// the start; the scanner asks it again.
 const SELF_CHECK_MAX: Duration = Duration::from_secs(5);
+
+/// The longest pause between two looks at the simulated chain. It announces its blocks, and asking it costs nothing.
+const SIMULATED_POLL: Duration = Duration::from_secs(1);
 
 /// A host that ended by itself or did not end in order.
 #[derive(Debug, Error)]
@@ -73,9 +86,11 @@ impl RunError {
 pub struct Host {
     deployment: Deployment,
     scanners: Vec<Scanner>,
+    simulation: Option<Simulation>,
     settlement: Settlement,
     routing: Routing,
     dispatch: Dispatch,
+    key_uses: Arc<KeyUses>,
     rest: (TcpListener, axum::Router),
     admin: (UnixListener, AdminDoor<HostStatus>),
     listen_file: PathBuf,
@@ -103,14 +118,29 @@ impl Host {
     /// # Errors
     /// [`RunError`] when a worker ended by itself, or the end took too long. The store is closed in any case.
     pub async fn run(self, stop: CancellationToken) -> Result<(), RunError> {
-        let Self { deployment, scanners, settlement, routing, dispatch, rest, admin, listen_file } = self;
+        let Self {
+            deployment,
+            scanners,
+            simulation,
+            settlement,
+            routing,
+            dispatch,
+            key_uses,
+            rest,
+            admin,
+            listen_file,
+        } = self;
         let mut workers = JoinSet::new();
         for scanner in scanners {
             workers.spawn(named("scanner", scanner.run(stop.clone())));
         }
+        if let Some(simulation) = simulation {
+            workers.spawn(named("simulated chain", simulation.run(stop.clone())));
+        }
         workers.spawn(named("settlement", settlement.run(stop.clone())));
         workers.spawn(named("routing", routing.run(stop.clone())));
         workers.spawn(named("dispatch", dispatch.run(stop.clone())));
+        workers.spawn(named("key uses", Arc::clone(&key_uses).run(stop.clone())));
         workers.spawn(named("store", until_restart_is_needed(Arc::clone(&deployment.store), stop.clone())));
         let (listener, router) = rest;
         let serving = xthonpay_http_api::serve(listener, router, ServerLimits::default(), stop.clone());
@@ -135,6 +165,8 @@ impl Host {
             workers.abort_all();
             outcome = outcome.and(Err(RunError::NotDrained));
         }
+        // Now that no request is under way any more.
+        key_uses.flush().await;
         // A leftover names an address that nobody listens on; whoever reads it finds that out.
         let _ = std::fs::remove_file(listen_file);
         deployment.close().await;
@@ -175,6 +207,7 @@ fn name_of(ended: Result<&'static str, tokio::task::JoinError>) -> &'static str 
 struct Parts {
     plugins: Arc<PluginHost>,
     transport: Arc<xthonpay_egress::WebhookClient>,
+    simulated: Option<Arc<SimulatedChain>>,
     rest: TcpListener,
     admin: UnixListener,
 }
@@ -186,6 +219,7 @@ impl Parts {
         for source in sources {
             check_nodes(source).await?;
         }
+        let simulated = compose::simulated(config, deployment).await?;
         deployment.watch.load(deployment.store.as_ref()).await?;
         deployment.indices.watch_ahead().await?;
         let admin_socket = config.admin_socket();
@@ -197,14 +231,27 @@ impl Parts {
         let listen_file = config.listen_file();
         replace_file(&listen_file, &bound.to_string()).map_err(file(listen_file))?;
         info!(listen = %bound, addresses = deployment.watch.len(), "REST server bound");
-        Ok(Self { plugins: Arc::new(plugins), transport: Arc::new(transport), rest, admin })
+        Ok(Self { plugins: Arc::new(plugins), transport: Arc::new(transport), simulated, rest, admin })
     }
 
     fn join(self, config: &Config, deployment: Deployment, sources: Vec<Arc<EvmChain>>) -> Host {
         let catalog = Arc::new(compose::catalog(config));
         let wakeups = Wakeups::default();
-        let chains: Vec<SharedStatus> = sources.iter().map(|source| SharedStatus::new(source.name().clone())).collect();
-        let joints = Joints { config, deployment: &deployment, parts: &self, catalog, wakeups, chains };
+        let simulated = self.simulated.iter().map(|source| source.name());
+        let names = sources.iter().map(|source| source.name()).chain(simulated);
+        let chains: Vec<SharedStatus> = names.map(|name| SharedStatus::new(name.clone())).collect();
+        let key_uses = Arc::new(KeyUses::new(Arc::clone(&deployment.store) as _));
+        let joints = Joints {
+            config,
+            deployment: &deployment,
+            parts: &self,
+            catalog,
+            wakeups,
+            key_uses: Arc::clone(&key_uses),
+            tally: Arc::default(),
+            chains,
+        };
+        // The simulated chain is none of them: it forgets its blocks, so there is nothing to hold the books against.
         let audited = sources.iter().map(|source| Arc::clone(source) as _).collect();
         let audit = deployment.audit(config, audited);
         let scanners = joints.scanners(sources);
@@ -213,10 +260,11 @@ impl Parts {
         let settlement = joints.settlement();
         let routing = joints.routing();
         let dispatch = joints.dispatch();
-        let router = router(joints.api(rescan.clone()));
+        let simulation = joints.simulation();
+        let router = router(joints.api(rescan.clone(), simulation.clone()));
         let status = HostStatus::new(&joints, router.clone());
         let door = AdminDoor {
-            merchants: deployment.merchants(),
+            keys: deployment.keys(config, Arc::clone(&joints.catalog)),
             status,
             audit,
             chains,
@@ -226,9 +274,11 @@ impl Parts {
         };
         Host {
             scanners,
+            simulation,
             settlement,
             routing,
             dispatch,
+            key_uses,
             rest: (self.rest, router),
             admin: (self.admin, door),
             listen_file: config.listen_file(),
@@ -244,6 +294,8 @@ struct Joints<'a> {
     parts: &'a Parts,
     catalog: Arc<xthonpay_payments::catalog::Catalog>,
     wakeups: Wakeups,
+    key_uses: Arc<KeyUses>,
+    tally: Arc<Tally>,
     chains: Vec<SharedStatus>,
 }
 
@@ -253,16 +305,31 @@ impl Joints<'_> {
     }
 
     fn scanners(&self, sources: Vec<Arc<EvmChain>>) -> Vec<Scanner> {
-        let settings = self.config.chains.iter().zip(&self.chains);
-        let scanner =
-            |(source, (settings, status)): (Arc<EvmChain>, (&crate::config::ChainConfig, &SharedStatus))| Scanner {
-                books: self.deployment.books(source.name(), &self.catalog),
-                source,
-                status: status.clone(),
-                wakeups: self.wakeups.clone(),
-                poll_interval: settings.poll_interval,
-            };
-        sources.into_iter().zip(settings).map(scanner).collect()
+        let intervals = self.config.chains.iter().map(|settings| settings.poll_interval);
+        let real = sources.into_iter().map(|source| source as Arc<dyn ChainSource>).zip(intervals);
+        let simulated =
+            self.parts.simulated.iter().map(|source| (Arc::clone(source) as Arc<dyn ChainSource>, SIMULATED_POLL));
+        let scanner = |((source, poll_interval), status): ((Arc<dyn ChainSource>, Duration), &SharedStatus)| Scanner {
+            books: self.deployment.books(source.name(), &self.catalog),
+            source,
+            status: status.clone(),
+            wakeups: self.wakeups.clone(),
+            poll_interval,
+        };
+        real.chain(simulated).zip(&self.chains).map(scanner).collect()
+    }
+
+    fn simulation(&self) -> Option<Simulation> {
+        let blocks = self.parts.simulated.as_ref()?;
+        let status = self.chains.iter().find(|status| status.chain() == *blocks.name())?;
+        Some(Simulation {
+            store: self.store(),
+            blocks: Arc::clone(blocks) as _,
+            status: status.clone(),
+            catalog: Arc::clone(&self.catalog),
+            random: Arc::clone(&self.deployment.random),
+            stage: Stage::default(),
+        })
     }
 
     fn rescan(&self, scanners: &[Scanner]) -> Rescan {
@@ -278,18 +345,21 @@ impl Joints<'_> {
             catalog: Arc::clone(&self.catalog),
             hooks: Arc::clone(&self.parts.plugins) as _,
             clock: Arc::clone(&self.deployment.clock),
+            listeners: Arc::clone(&self.deployment.listeners),
             chains: self.chains.clone(),
             wakeups: self.wakeups.clone(),
         }
     }
 
     fn routing(&self) -> Routing {
-        Routing {
-            store: self.store(),
+        Routing { store: self.store(), shaper: self.shaper(), wakeups: self.wakeups.clone() }
+    }
+
+    fn shaper(&self) -> Shaper {
+        Shaper {
             hooks: Arc::clone(&self.parts.plugins) as _,
             schedule: self.config.webhooks.schedule.clone(),
             clock: Arc::clone(&self.deployment.clock),
-            wakeups: self.wakeups.clone(),
         }
     }
 
@@ -299,23 +369,34 @@ impl Joints<'_> {
             vault: Arc::clone(&self.deployment.signer) as _,
             transport: Arc::clone(&self.parts.transport) as _,
             schedule: self.config.webhooks.schedule.clone(),
+            disable_after: self.config.webhooks.disable_after,
             clock: Arc::clone(&self.deployment.clock),
             random: Arc::clone(&self.deployment.random),
+            tally: Arc::clone(&self.tally),
         };
         Dispatch { courier: Arc::new(courier), wakeups: self.wakeups.clone() }
     }
 
-    fn api(&self, rescan: Rescan) -> Api {
-        let keys = KeyCache::new(self.store(), Arc::clone(&self.deployment.signer) as _);
+    fn access(&self) -> Access {
+        let vault: Arc<dyn Vault> = Arc::clone(&self.deployment.signer) as _;
+        let server = &self.config.server;
+        let limits = RateLimits::new(server.requests_per_minute, server.failed_requests_per_minute);
+        Access {
+            keys: Arc::new(KeyCache::new(self.store(), Arc::clone(&vault))),
+            limits: Arc::new(limits),
+            uses: Arc::clone(&self.key_uses),
+            idempotency: Arc::new(Idempotency::new(self.store(), vault)),
+            clock: Arc::clone(&self.deployment.clock),
+            allow_timestamp_scheme: self.config.allow_timestamp_scheme,
+        }
+    }
+
+    fn api(&self, rescan: Rescan, simulation: Option<Simulation>) -> Api {
         let plugins = Arc::clone(&self.parts.plugins);
         let required = self.config.plugins.iter().filter(|(_, plugin)| plugin.required);
         let required = required.map(|(name, _)| name.clone()).collect();
         Api {
-            access: Access {
-                keys: Arc::new(keys),
-                clock: Arc::clone(&self.deployment.clock),
-                allow_timestamp_scheme: self.config.allow_timestamp_scheme,
-            },
+            access: self.access(),
             invoicing: Invoicing {
                 store: self.store(),
                 catalog: Arc::clone(&self.catalog),
@@ -323,12 +404,32 @@ impl Joints<'_> {
                 transport: Arc::clone(&self.parts.transport) as _,
                 indices: Arc::clone(&self.deployment.indices),
                 watch: Arc::clone(&self.deployment.watch),
+                listeners: Arc::clone(&self.deployment.listeners),
                 clock: Arc::clone(&self.deployment.clock),
                 random: Arc::clone(&self.deployment.random),
                 wakeups: self.wakeups.clone(),
             },
             balances: Balances { store: self.store(), catalog: Arc::clone(&self.catalog) },
             rescan,
+            tally: Arc::clone(&self.tally),
+            simulation,
+            endpoints: Endpoints {
+                store: self.store(),
+                vault: Arc::clone(&self.deployment.signer) as _,
+                transport: Arc::clone(&self.parts.transport) as _,
+                shaper: self.shaper(),
+                listeners: Arc::clone(&self.deployment.listeners),
+                clock: Arc::clone(&self.deployment.clock),
+                random: Arc::clone(&self.deployment.random),
+                wakeups: self.wakeups.clone(),
+            },
+            feed: Feed { store: self.store() },
+            replay: Replay {
+                store: self.store(),
+                shaper: self.shaper(),
+                clock: Arc::clone(&self.deployment.clock),
+                wakeups: self.wakeups.clone(),
+            },
             store: self.store(),
             catalog: Arc::clone(&self.catalog),
             chains: self.chains.clone(),

@@ -11,6 +11,7 @@ pub mod config;
 pub mod data_dir;
 pub mod host;
 
+mod duration;
 mod logging;
 mod process;
 mod system_clock;

@@ -1,6 +1,7 @@
 //! Events: facts that a merchant may hear of.
 
 use core::str::FromStr;
+use std::collections::BTreeSet;
 
 use crate::access::UnknownWord;
 use crate::id::{DepositId, EventId, InvoiceId, MerchantId};
@@ -27,6 +28,10 @@ pub enum EventKind {
     InvoicePaymentReverted,
     /// A person should look: the rules asked for it.
     InvoiceNeedsReview,
+    /// The merchant withdrew the invoice.
+    InvoiceCancelled,
+    /// The merchant decided what becomes of an invoice that was paid late, in part or too much.
+    InvoiceResolved,
     /// A payment was seen in a block.
     PaymentDetected,
     /// A payment became final and was credited.
@@ -37,11 +42,15 @@ pub enum EventKind {
     DepositCredited,
     /// A final deposit in an asset that its invoice does not ask for was set aside.
     DepositUnattributed,
+    /// A webhook endpoint was switched off because it failed for too long, or asked for it.
+    EndpointDisabled,
+    /// Nothing happened: the merchant asked for a delivery to see that it arrives.
+    Ping,
 }
 
 impl EventKind {
     /// Every kind.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 18] = [
         Self::InvoiceCreated,
         Self::InvoicePartiallyPaid,
         Self::InvoiceConfirming,
@@ -51,11 +60,15 @@ impl EventKind {
         Self::InvoicePaymentLate,
         Self::InvoicePaymentReverted,
         Self::InvoiceNeedsReview,
+        Self::InvoiceCancelled,
+        Self::InvoiceResolved,
         Self::PaymentDetected,
         Self::PaymentConfirmed,
         Self::PaymentReorged,
         Self::DepositCredited,
         Self::DepositUnattributed,
+        Self::EndpointDisabled,
+        Self::Ping,
     ];
 
     /// The kind's word in the API.
@@ -71,11 +84,15 @@ impl EventKind {
             Self::InvoicePaymentLate => "invoice.payment_late",
             Self::InvoicePaymentReverted => "invoice.payment_reverted",
             Self::InvoiceNeedsReview => "invoice.needs_review",
+            Self::InvoiceCancelled => "invoice.cancelled",
+            Self::InvoiceResolved => "invoice.resolved",
             Self::PaymentDetected => "payment.detected",
             Self::PaymentConfirmed => "payment.confirmed",
             Self::PaymentReorged => "payment.reorged",
             Self::DepositCredited => "deposit.credited",
             Self::DepositUnattributed => "deposit.unattributed",
+            Self::EndpointDisabled => "endpoint.disabled",
+            Self::Ping => "ping",
         }
     }
 }
@@ -86,6 +103,26 @@ impl FromStr for EventKind {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let unknown = UnknownWord { what: "event", expected: "the kinds of events, such as invoice.paid" };
         Self::ALL.into_iter().find(|kind| kind.name() == text).ok_or(unknown)
+    }
+}
+
+/// Which kinds of events a listener wants.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum EventFilter {
+    /// All of them, those too that are added later.
+    All,
+    /// These alone; at least one.
+    Only(BTreeSet<EventKind>),
+}
+
+impl EventFilter {
+    /// Whether events of this kind are wanted.
+    #[must_use]
+    pub fn admits(&self, kind: EventKind) -> bool {
+        match self {
+            Self::All => true,
+            Self::Only(kinds) => kinds.contains(&kind),
+        }
     }
 }
 

@@ -121,6 +121,10 @@ id_type! {
     DeliveryId, "dlv_"
 }
 id_type! {
+    /// A webhook endpoint of a merchant.
+    EndpointId, "whe_"
+}
+id_type! {
     /// A request, echoed as `X-Request-Id`.
     RequestId, "req_"
 }

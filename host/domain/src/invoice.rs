@@ -1,9 +1,10 @@
 //! Invoices: the terms agreed at creation and the state that follows from the payments.
 //!
-//! The state is never moved by hand: [`assessment::assess`] computes it from the terms and from everything known about the
-//! payments, and [`transition::events`] tells what changed between two assessments.
+//! The state is never moved by hand: [`assessment::assess`] computes it from the terms, from everything known about the
+//! payments and from what the merchant decided, and [`transition::events`] tells what changed between two moments.
 
 pub mod assessment;
+pub mod resolution;
 pub mod transition;
 
 use core::time::Duration;
@@ -19,6 +20,7 @@ use crate::text::{CustomerRef, ExternalId, MetadataKey, MetadataValue};
 use crate::time::Timestamp;
 
 use assessment::{Assessment, InvoiceState, Ruling};
+use resolution::Resolution;
 
 pub mod url_text;
 
@@ -56,7 +58,7 @@ pub struct Proposal {
     pub confirmations: u64,
 }
 
-/// What payer and merchant agreed on. Never changes.
+/// What payer and merchant agreed on. Never changes, but that a simulation can bring the expiry of its own invoice forward.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Terms {
     /// What is to be paid in.
@@ -156,13 +158,30 @@ pub struct Invoice {
     pub assessment: Assessment,
     /// The rules' last word about settling, if they were asked.
     pub ruling: Option<Ruling>,
+    /// The merchant's last decision about what was received.
+    pub resolution: Option<Resolution>,
     /// How many events the invoice has had; the next one gets this plus one as its sequence.
     pub events: u64,
     /// Grows by one with every stored change; a write names the revision that it read.
     pub revision: u64,
 }
 
+/// Where an invoice stands at one moment: what follows from the payments, and what the merchant decided.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Standing<'a> {
+    /// What follows from the payments.
+    pub assessment: &'a Assessment,
+    /// The merchant's last decision about what was received.
+    pub resolution: Option<&'a Resolution>,
+}
+
 impl Invoice {
+    /// Where the invoice stands.
+    #[must_use]
+    pub fn standing(&self) -> Standing<'_> {
+        Standing { assessment: &self.assessment, resolution: self.resolution.as_ref() }
+    }
+
     /// Whether final payments that came in time reach the target by themselves, and the invoice was not cancelled. What came
     /// late besides changes nothing about that.
     #[must_use]

@@ -119,6 +119,17 @@ text_type! {
     |c| !is_deceptive(c)
 }
 
+text_type! {
+    /// A plugin's name in the operator's config.
+    PluginName, max 64, "use lower-case letters, digits and dashes only",
+    |c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-'
+}
+text_type! {
+    /// What a caller sends as `Idempotency-Key`: a name of its own for one effect that it wants once.
+    IdempotencyKey, max 255, "use printable ASCII only",
+    |c| c.is_ascii_graphic() || c == ' '
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

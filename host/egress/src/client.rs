@@ -166,7 +166,7 @@ fn unreachable(error: &reqwest::Error) -> EgressError {
         if let Some(resolve) = inner.downcast_ref::<ResolveError>() {
             reason = resolve.to_string();
         } else if let Some(io) = inner.downcast_ref::<io::Error>() {
-            match io.kind() {
+            match innermost(io).kind() {
                 io::ErrorKind::ConnectionRefused => reason = "the connection was refused".to_owned(),
                 // TLS reports its own failures this way.
                 io::ErrorKind::InvalidData if error.is_connect() => {
@@ -178,6 +178,15 @@ fn unreachable(error: &reqwest::Error) -> EgressError {
         cause = inner.source();
     }
     EgressError::Unreachable { reason }
+}
+
+/// The failure of the system, or of TLS, behind those that only pass it on. They do not name it as their source.
+fn innermost(error: &io::Error) -> &io::Error {
+    let mut innermost = error;
+    while let Some(inner) = innermost.get_ref().and_then(|inner| inner.downcast_ref::<io::Error>()) {
+        innermost = inner;
+    }
+    innermost
 }
 
 #[cfg(test)]

@@ -11,7 +11,8 @@ use thiserror::Error;
 pub struct EgressConfig {
     /// Networks that are not public and may be reached nevertheless, on any port and also by plain http. Empty in production.
     pub allow_networks: Vec<IpNet>,
-    /// Networks that may never be reached, such as this host's own public addresses. Beats `allow_networks`.
+    /// Networks that may never be reached, such as the public address of a router in front of this host. Beats `allow_networks`.
+    /// Addresses of this host's own interfaces need not be named.
     pub deny_networks: Vec<IpNet>,
     /// Whether plain http is accepted for public addresses too, on port 80 and on `ports`.
     pub allow_http: bool,

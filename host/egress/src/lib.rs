@@ -13,6 +13,7 @@
 //! |---|---|
 //! | `config` | what the operator says, with defaults |
 //! | `address` | which addresses of the Internet are public |
+//! | `own` | which addresses are this very host's |
 //! | `policy` | which URLs and which resolved addresses may be called |
 //! | `lookup` | asking the name service, bounded |
 //! | `resolver` | the link between the two: only judged addresses reach the connector |
@@ -24,6 +25,7 @@ mod answer;
 mod client;
 mod config;
 mod lookup;
+mod own;
 mod policy;
 mod resolver;
 

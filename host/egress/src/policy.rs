@@ -1,6 +1,6 @@
 //! Which URLs may be called, and which of the addresses that a name resolves to.
 //!
-//! Judges texts and addresses; connects to nothing and asks nobody.
+//! Judges texts and addresses; connects to nothing, and asks nobody but the system for its own addresses.
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -12,6 +12,7 @@ use xthonpay_domain::invoice::url_text::CallbackUrl;
 
 use crate::address::is_public;
 use crate::config::EgressConfig;
+use crate::own::is_own;
 
 /// The port of plain http, accepted together with plain http itself.
 const HTTP_PORT: u16 = 80;
@@ -26,6 +27,8 @@ pub(crate) struct AddressPolicy {
     deny: Vec<IpNet>,
     allow_http: bool,
     ports: BTreeSet<u16>,
+    /// Tells this host's own addresses.
+    is_own: fn(IpAddr) -> bool,
 }
 
 /// Which addresses a request may end at.
@@ -70,6 +73,7 @@ impl AddressPolicy {
             deny: config.deny_networks.clone(),
             allow_http: config.allow_http,
             ports: config.ports.clone(),
+            is_own,
         }
     }
 
@@ -116,12 +120,14 @@ impl AddressPolicy {
         Err(Refusal::Port { port, accepted })
     }
 
-    /// Whether a connection to the address may be made.
+    /// Whether a connection to the address may be made: public, or of a network that the operator named; not this host's own, and
+    /// not of a network that the operator denied.
     pub(crate) fn admits(&self, address: IpAddr, reach: Reach) -> bool {
         // An IPv4 address in the clothes of IPv6 belongs to the network of the plain one.
         let plain = address.to_canonical();
         let within = |networks: &[IpNet]| networks.iter().any(|network| network.contains(&plain));
-        !within(&self.deny) && (within(&self.allow) || (reach == Reach::Public && is_public(address)))
+        let is_foreign = || is_public(address) && !(self.is_own)(address);
+        !within(&self.deny) && (within(&self.allow) || (reach == Reach::Public && is_foreign()))
     }
 
     /// What a name that means this very host may stand for: nothing, unless the operator named the loopback network.

@@ -2,17 +2,23 @@
 
 use std::sync::Arc;
 
+use xthonpay_domain::access::Mode;
 use xthonpay_domain::asset::Asset;
 use xthonpay_domain::text::Symbol;
 use xthonpay_payments::access::Access;
 use xthonpay_payments::balances::Balances;
 use xthonpay_payments::catalog::Catalog;
+use xthonpay_payments::delivery::dispatch::Tally;
+use xthonpay_payments::delivery::replay::Replay;
+use xthonpay_payments::endpoints::Endpoints;
+use xthonpay_payments::feed::Feed;
 use xthonpay_payments::invoicing::Invoicing;
 use xthonpay_payments::port::clock::Clock;
 use xthonpay_payments::port::random::Random;
 use xthonpay_payments::port::store::Store;
 use xthonpay_payments::scanning::rescan::Rescan;
 use xthonpay_payments::scanning::status::SharedStatus;
+use xthonpay_payments::simulation::Simulation;
 
 use crate::config::ApiConfig;
 
@@ -30,12 +36,22 @@ pub struct Api {
     pub balances: Balances,
     /// Looks again at transactions.
     pub rescan: Rescan,
+    /// Makes payments on the simulated chain; `None` where there is none.
+    pub simulation: Option<Simulation>,
+    /// Makes and changes webhook endpoints.
+    pub endpoints: Endpoints,
+    /// Reads events.
+    pub feed: Feed,
+    /// Sends deliveries again.
+    pub replay: Replay,
     /// Records that are read as they are, and the probe of readiness.
     pub store: Arc<dyn Store>,
     /// Accepted assets.
     pub catalog: Arc<Catalog>,
     /// What the scanners say about themselves.
     pub chains: Vec<SharedStatus>,
+    /// What the dispatcher of webhooks counts.
+    pub tally: Arc<Tally>,
     /// What plugins and other parts say about themselves. Asked at most once a second; must not block.
     pub components: ComponentsProbe,
     /// Time of day, for `GET /time`.
@@ -61,17 +77,22 @@ pub struct ComponentHealth {
 }
 
 impl Api {
-    /// What a request means that names no asset; `None` when the config names none and there is no single USDT.
-    pub(crate) fn default_asset(&self) -> Option<&Asset> {
-        if let Some(id) = &self.config.default_asset {
-            return self.catalog.asset(id);
-        }
-        self.catalog.find(&self.default_symbol(), None).ok()
+    /// Where what stands at `path` below the API can be read.
+    pub(crate) fn location(&self, path: &str) -> String {
+        format!("{}/api/v1/{path}", self.config.public_url.as_str().trim_end_matches('/'))
     }
 
-    /// The symbol that is meant where none is given.
-    pub(crate) fn default_symbol(&self) -> Symbol {
-        let configured = self.config.default_asset.as_ref().map(|id| id.symbol.clone());
+    /// What a request means that names no asset; `None` when the config names none and there is no single USDT.
+    pub(crate) fn default_asset(&self, mode: Mode) -> Option<&Asset> {
+        match (&self.config.default_asset, mode) {
+            (Some(id), Mode::Live) => self.catalog.asset(id),
+            _ => self.catalog.find(&self.default_symbol(mode), None, mode).ok(),
+        }
+    }
+
+    /// The symbol that is meant where none is given. What the config names need not exist on the simulated chain.
+    pub(crate) fn default_symbol(&self, mode: Mode) -> Symbol {
+        let configured = self.config.default_asset.as_ref().filter(|_| mode == Mode::Live).map(|id| id.symbol.clone());
         configured.unwrap_or_else(|| SYMBOL_DEFAULT.parse().expect("four capital letters are a symbol"))
     }
 }

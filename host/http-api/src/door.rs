@@ -1,27 +1,33 @@
 //! Who calls, and whether they may. Every signed call comes through here, and nothing else makes a [`Call`].
 //!
 //! The order of the checks is the order of their cost and of what they give away: size and deadline, one header of each kind,
-//! the signature and what the key may do, and only then what the request says.
+//! the signature and what the key may do, then whether the call was made before under the name that the caller gave it, and
+//! only then what the request says.
 
 use std::net::{IpAddr, SocketAddr};
 
 use axum::body::{Body, HttpBody as _};
 use axum::extract::{ConnectInfo, Request};
-use axum::response::Response;
+use axum::response::{IntoResponse as _, Response};
 use bytes::{Bytes, BytesMut};
 use futures::StreamExt as _;
 use http::request::Parts;
-use http::{Extensions, HeaderMap};
+use http::{Extensions, HeaderMap, HeaderName, HeaderValue};
 use tokio::time::timeout;
 use tracing::{Span, field};
+use xthonpay_domain::access::{Scope, SignatureScheme};
+use xthonpay_domain::text::IdempotencyKey;
+use xthonpay_payments::access::idempotency::{Begun, IdempotencyError, Wish};
+use xthonpay_payments::access::rate_limit::Standing;
 use xthonpay_payments::access::signature::RequestParts;
 use xthonpay_payments::access::{Policy, Principal, SignedRequest};
 
 use crate::answer::Answer;
 use crate::client_address::client_address;
 use crate::config::ApiConfig;
-use crate::error::{ApiError, Fault, Outage, echo};
-use crate::policies::{OperatorCall, SignedCall};
+use crate::error::{ApiError, Fault, IDEMPOTENCY_KEY, Outage, echo};
+use crate::named::parse;
+use crate::policies::{OperatorCall, SignedCall, below_base};
 use crate::router::Shared;
 use crate::routes;
 
@@ -50,6 +56,11 @@ impl Call {
         self.head.uri.path().rsplit('/').next().unwrap_or_default()
     }
 
+    /// The part of the path before the last: the id of what a path such as `/invoices/{id}/cancel` is about.
+    pub(crate) fn segment_before_last(&self) -> &str {
+        self.head.uri.path().rsplit('/').nth(1).unwrap_or_default()
+    }
+
     /// What follows the question mark.
     pub(crate) fn query(&self) -> Option<&str> {
         self.head.uri.query()
@@ -66,21 +77,79 @@ impl Call {
     }
 }
 
-/// Checks a request under the policy of its call, and lets it pass to its handler.
-pub(crate) async fn pass(
+/// Checks a request under the policy of its call, lets it pass to its handler, and tells where its key stands.
+pub(crate) async fn pass(shared: &Shared, call: SignedCall, policy: Policy, request: Request) -> Response {
+    let limit = shared.api.config.request_time_max;
+    let mut standing = None;
+    let answered = timeout(limit, serve(shared, call, policy, request, &mut standing)).await.unwrap_or_else(|_| {
+        Err(ApiError::host(Outage::Unavailable, format!("no answer within {} ms", limit.as_millis())))
+    });
+    let mut response = answered.into_response();
+    if let Some(standing) = standing {
+        response.headers_mut().extend(rate_limit_headers(standing));
+    }
+    response
+}
+
+/// The headers of draft-ietf-httpapi-ratelimit-headers-03.
+fn rate_limit_headers(standing: Standing) -> [(HeaderName, HeaderValue); 3] {
+    // Rounded up: who waits as long as it is told finds everything that was promised.
+    let reset = standing.whole_in.as_secs().saturating_add(u64::from(standing.whole_in.subsec_nanos() > 0));
+    [
+        (HeaderName::from_static("ratelimit-limit"), standing.limit.into()),
+        (HeaderName::from_static("ratelimit-remaining"), standing.remaining.into()),
+        (HeaderName::from_static("ratelimit-reset"), reset.into()),
+    ]
+}
+
+async fn serve(
     shared: &Shared,
-    call: SignedCall,
+    which: SignedCall,
     policy: Policy,
     request: Request,
+    standing: &mut Option<Standing>,
 ) -> Result<Answer, ApiError> {
-    let work = async {
-        let admitted = admit(shared, policy, request).await?;
-        routes::signed(shared, call, &admitted).await
+    let mut call = admit(shared, policy, request, standing).await?;
+    let Some(wish) = wish(policy, &call)? else { return routes::signed(shared, which, &call).await };
+    let idempotency = &shared.api.access.idempotency;
+    let turn = match idempotency.begin(wish).await? {
+        Begun::Before(answer) => return Ok(Answer::replayed(answer)),
+        Begun::Turn(turn) => turn,
     };
-    let limit = shared.api.config.request_time_max;
-    timeout(limit, work).await.unwrap_or_else(|_| {
-        Err(ApiError::host(Outage::Unavailable, format!("no answer within {} ms", limit.as_millis())))
-    })
+    call.caller.claim = Some(turn.claim().clone());
+    match routes::signed(shared, which, &call).await {
+        Ok(answer) => {
+            idempotency.keep_afterwards(&turn, || answer.to_bytes(), shared.api.clock.now()).await;
+            Ok(answer)
+        }
+        // It may have failed because a call that its caller gave up was stored after all, whose answer is the right one.
+        Err(error) => match idempotency.answer_of(&turn).await {
+            Ok(Some(answer)) => Ok(Answer::replayed(answer)),
+            Err(mismatch @ IdempotencyError::Mismatch) => Err(mismatch.into()),
+            Ok(None) | Err(_) => Err(error),
+        },
+    }
+}
+
+/// Under which name the caller wants the effect once, if it gave one.
+fn wish(policy: Policy, call: &Call) -> Result<Option<Wish>, ApiError> {
+    let headers = &call.head.headers;
+    if !policy.mutates || !headers.contains_key(IDEMPOTENCY_KEY) {
+        return Ok(None);
+    }
+    let name = one(headers, IDEMPOTENCY_KEY, Fault::InvalidRequest, IDEMPOTENCY_KEY)?;
+    let key = parse::<IdempotencyKey>(Fault::InvalidRequest, IDEMPOTENCY_KEY, name)?;
+    // Both names of a call are one call.
+    let parts =
+        RequestParts { method: call.head.method.as_str(), path: below_base(call.head.uri.path()), body: &call.body };
+    Ok(Some(Wish {
+        merchant: call.caller.merchant().clone(),
+        call: format!("{} {}", parts.method, parts.path),
+        key,
+        fingerprint: parts.digest(),
+        // The secret of an endpoint is shown when it is made and when it is rotated.
+        is_secret: policy.scope == Scope::Webhooks,
+    }))
 }
 
 /// Serves a call for the operator's machines. To everybody else the address does not exist.
@@ -101,19 +170,33 @@ fn client(headers: &HeaderMap, extensions: &Extensions, config: &ApiConfig) -> R
     Ok(client_address(peer.0.ip(), headers, &config.trusted_proxies)?)
 }
 
-async fn admit(shared: &Shared, policy: Policy, request: Request) -> Result<Call, ApiError> {
+/// Checks a request. As soon as its key is known, `standing` tells where that stands after this request.
+async fn admit(
+    shared: &Shared,
+    policy: Policy,
+    request: Request,
+    standing: &mut Option<Standing>,
+) -> Result<Call, ApiError> {
     let config = &shared.api.config;
     let (head, body) = request.into_parts();
     let body = read(body, config).await?;
     let client = client(&head.headers, &head.extensions, config)?;
-    let key = one(&head.headers, X_API_KEY, "X-API-Key")?;
-    let timestamp = one(&head.headers, X_TIMESTAMP, "X-Timestamp")?;
-    let signature = one(&head.headers, X_SIGNATURE, "X-Signature")?;
+    let credential = |name, shown| one(&head.headers, name, Fault::Unauthorized, shown);
+    let key = credential(X_API_KEY, "X-API-Key")?;
+    let timestamp = credential(X_TIMESTAMP, "X-Timestamp")?;
+    let signature = credential(X_SIGNATURE, "X-Signature")?;
     Span::current().record("client", field::display(client));
     let parts = RequestParts { method: head.method.as_str(), path: head.uri.path(), body: &body };
     let signed = SignedRequest { key, timestamp, signature, parts, peer: client };
-    let caller = shared.api.access.authenticate(signed, policy).await?;
-    Span::current().record("key", field::display(&caller.key.id));
+    let access = &shared.api.access;
+    let identified = access.identify(signed).await?;
+    Span::current().record("key", field::display(&identified.key().id));
+    let admitted = access.admit(&identified, policy);
+    *standing = Some(access.standing(identified.key()));
+    let caller = admitted?;
+    if caller.key.scheme == SignatureScheme::Timestamp {
+        shared.metrics.signed_by_timestamp();
+    }
     if policy.mutates {
         // The query is not signed, so nothing that changes something may depend on it.
         refuse_query(&head)?;
@@ -148,8 +231,8 @@ async fn read(body: Body, config: &ApiConfig) -> Result<Bytes, ApiError> {
 }
 
 /// The value of a header that must be there exactly once.
-fn one<'a>(headers: &'a HeaderMap, name: &str, shown: &'static str) -> Result<&'a str, ApiError> {
-    let refuse = |message: String| ApiError::at(Fault::Unauthorized, shown, message);
+fn one<'a>(headers: &'a HeaderMap, name: &str, fault: Fault, shown: &'static str) -> Result<&'a str, ApiError> {
+    let refuse = |message: String| ApiError::at(fault, shown, message);
     let mut values = headers.get_all(name).iter();
     let value = values.next().ok_or_else(|| refuse(format!("the header {shown} is missing")))?;
     if values.next().is_some() {

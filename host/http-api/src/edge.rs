@@ -26,7 +26,8 @@ const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const NO_ROUTE: &str = "-";
 
 /// Headers of every answer. Answers hold money and addresses, so nothing between us and the caller may keep them; they are
-/// data, so no browser may guess another type or run anything in them.
+/// data, so no browser may guess another type or run anything in them. An answer may bring a policy of its own: the page of the
+/// reference has a style.
 const ALWAYS: [(HeaderName, HeaderValue); 3] = [
     (CACHE_CONTROL, HeaderValue::from_static("no-store")),
     (X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
@@ -59,10 +60,15 @@ pub(crate) async fn edge(State(shared): State<Arc<Shared>>, request: Request, ne
             response.headers_mut().insert(CONTENT_TYPE, JSON);
         }
         let headers = response.headers_mut();
-        headers.extend(ALWAYS);
+        for (name, value) in ALWAYS {
+            headers.entry(name).or_insert(value);
+        }
         // An id is made of a prefix and hexadecimal digits.
         headers.extend(HeaderValue::from_str(id.as_str()).ok().map(|value| (X_REQUEST_ID, value)));
         report(failure.as_ref(), &response, started);
+        if let Some(failure) = &failure {
+            shared.metrics.failed(failure.code());
+        }
         shared.metrics.answered(&method, route, response.status().as_u16(), started.elapsed());
         response
     }

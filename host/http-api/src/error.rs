@@ -11,17 +11,26 @@ use http::header::{RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, StatusCode};
 use serde_json::{Map, Value, json};
 use thiserror::Error;
+use xthonpay_domain::invoice::resolution::DecisionError;
 use xthonpay_domain::text::is_deceptive;
-use xthonpay_payments::access::AccessError;
+use xthonpay_payments::access::idempotency::IdempotencyError;
+use xthonpay_payments::access::{AccessError, whole_secs};
 use xthonpay_payments::catalog::AssetLookupError;
+use xthonpay_payments::delivery::replay::ReplayError;
+use xthonpay_payments::endpoints::EndpointError;
 use xthonpay_payments::invoicing::InvoicingError;
+use xthonpay_payments::invoicing::decision::DecidingError;
 use xthonpay_payments::port::store::{CommitError, StoreError};
 use xthonpay_payments::scanning::rescan::RescanError;
+use xthonpay_payments::simulation::SimulationError;
 
 use crate::client_address::ForwardedError;
 
 /// When to try again after a failure that passes by itself: as soon as a busy store or node may have recovered.
 const RETRY_SOON: Duration = Duration::from_secs(1);
+
+/// How the header is shown that names a call.
+pub(crate) const IDEMPOTENCY_KEY: &str = "Idempotency-Key";
 
 /// How much of a caller's own word goes into an answer: enough to recognise it.
 const ECHO_CHARS_MAX: usize = 64;
@@ -71,11 +80,13 @@ impl From<ErrorStatus> for StatusCode {
 pub(crate) enum Fault {
     InvalidRequest,
     InvalidAmount,
+    InvalidAddress,
     UnsupportedAsset,
     Unauthorized,
     ClockSkew,
     SignatureReplayed,
     KeyRevoked,
+    KeyExpired,
     KeyRegenerationRequired,
     ScopeRequired,
     IpNotAllowed,
@@ -83,22 +94,27 @@ pub(crate) enum Fault {
     MethodNotAllowed,
     RequestTimeout,
     ExternalIdConflict,
+    InvalidState,
+    IdempotencyInProgress,
     BodyTooLarge,
     UnsupportedMediaType,
+    IdempotencyMismatch,
     RuleRejected,
     RateLimited,
 }
 
 impl Fault {
-    fn code_and_status(self) -> (&'static str, ErrorStatus) {
+    pub(crate) fn code_and_status(self) -> (&'static str, ErrorStatus) {
         match self {
             Self::InvalidRequest => ("INVALID_REQUEST", ErrorStatus::BadRequest),
             Self::InvalidAmount => ("INVALID_AMOUNT", ErrorStatus::BadRequest),
+            Self::InvalidAddress => ("INVALID_ADDRESS", ErrorStatus::BadRequest),
             Self::UnsupportedAsset => ("UNSUPPORTED_ASSET", ErrorStatus::BadRequest),
             Self::Unauthorized => ("UNAUTHORIZED", ErrorStatus::Unauthorized),
             Self::ClockSkew => ("CLOCK_SKEW", ErrorStatus::Unauthorized),
             Self::SignatureReplayed => ("SIGNATURE_REPLAYED", ErrorStatus::Unauthorized),
             Self::KeyRevoked => ("KEY_REVOKED", ErrorStatus::Unauthorized),
+            Self::KeyExpired => ("KEY_EXPIRED", ErrorStatus::Unauthorized),
             Self::KeyRegenerationRequired => ("KEY_REGENERATION_REQUIRED", ErrorStatus::Unauthorized),
             Self::ScopeRequired => ("SCOPE_REQUIRED", ErrorStatus::Forbidden),
             Self::IpNotAllowed => ("IP_NOT_ALLOWED", ErrorStatus::Forbidden),
@@ -106,8 +122,11 @@ impl Fault {
             Self::MethodNotAllowed => ("METHOD_NOT_ALLOWED", ErrorStatus::MethodNotAllowed),
             Self::RequestTimeout => ("REQUEST_TIMEOUT", ErrorStatus::RequestTimeout),
             Self::ExternalIdConflict => ("EXTERNAL_ID_CONFLICT", ErrorStatus::Conflict),
+            Self::InvalidState => ("INVALID_STATE", ErrorStatus::Conflict),
+            Self::IdempotencyInProgress => ("IDEMPOTENCY_IN_PROGRESS", ErrorStatus::Conflict),
             Self::BodyTooLarge => ("BODY_TOO_LARGE", ErrorStatus::PayloadTooLarge),
             Self::UnsupportedMediaType => ("UNSUPPORTED_MEDIA_TYPE", ErrorStatus::UnsupportedMediaType),
+            Self::IdempotencyMismatch => ("IDEMPOTENCY_MISMATCH", ErrorStatus::UnprocessableEntity),
             Self::RuleRejected => ("RULE_REJECTED", ErrorStatus::UnprocessableEntity),
             Self::RateLimited => ("RATE_LIMITED", ErrorStatus::TooManyRequests),
         }
@@ -128,7 +147,7 @@ pub(crate) enum Outage {
 }
 
 impl Outage {
-    fn code_status_and_message(self) -> (&'static str, ErrorStatus, &'static str) {
+    pub(crate) fn code_status_and_message(self) -> (&'static str, ErrorStatus, &'static str) {
         match self {
             Self::Internal => ("INTERNAL", ErrorStatus::InternalServerError, "something went wrong on our side"),
             Self::ComponentFailed => {
@@ -163,6 +182,8 @@ pub(crate) enum ApiError {
         message: Cow<'static, str>,
         /// The header, field or query parameter concerned.
         param: Option<Cow<'static, str>>,
+        /// When to try again, if the same request may succeed then.
+        retry_after: Option<Duration>,
     },
     /// Ours.
     #[error("{cause}")]
@@ -179,12 +200,20 @@ pub(crate) enum ApiError {
 impl ApiError {
     /// A caller's failure.
     pub(crate) fn caller(fault: Fault, message: impl Into<Cow<'static, str>>) -> Self {
-        Self::Caller { fault, message: message.into(), param: None }
+        Self::Caller { fault, message: message.into(), param: None, retry_after: None }
     }
 
     /// A caller's failure at one header, field or query parameter.
     pub(crate) fn at(fault: Fault, param: impl Into<Cow<'static, str>>, message: impl Into<Cow<'static, str>>) -> Self {
-        Self::Caller { fault, message: message.into(), param: Some(param.into()) }
+        Self::Caller { fault, message: message.into(), param: Some(param.into()), retry_after: None }
+    }
+
+    /// The same failure with the time after which the same request may succeed. The host's own failures know it themselves.
+    pub(crate) fn retry(mut self, after: Duration) -> Self {
+        if let Self::Caller { retry_after, .. } = &mut self {
+            *retry_after = Some(after);
+        }
+        self
     }
 
     /// The host's failure; `cause` goes to the log.
@@ -199,9 +228,21 @@ impl ApiError {
 
     /// Whether the same request may succeed later.
     pub(crate) fn is_transient(&self) -> bool {
+        self.retry_after().is_some()
+    }
+
+    fn retry_after(&self) -> Option<Duration> {
         match self {
-            Self::Caller { fault, .. } => *fault == Fault::RateLimited,
-            Self::Host { outage, .. } => outage.retry_after().is_some(),
+            Self::Caller { retry_after, .. } => *retry_after,
+            Self::Host { outage, .. } => outage.retry_after(),
+        }
+    }
+
+    /// The word for machines.
+    pub(crate) fn code(&self) -> &'static str {
+        match self {
+            Self::Caller { fault, .. } => fault.code_and_status().0,
+            Self::Host { outage, .. } => outage.code_status_and_message().0,
         }
     }
 
@@ -219,24 +260,19 @@ impl ApiError {
             let scheme = HeaderValue::from_static("HMAC-SHA256 realm=\"xthonpay\"");
             response.headers_mut().insert(WWW_AUTHENTICATE, scheme);
         }
-        if self.is_transient() {
-            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(RETRY_SOON.as_secs()));
+        if let Some(wait) = self.retry_after() {
+            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(whole_secs(wait)));
         }
         response
     }
 
     /// The body of the answer.
     pub(crate) fn body(&self, request_id: &str) -> Value {
-        let (code, message, param, data) = match self {
-            Self::Caller { fault, message, param } => {
-                (fault.code_and_status().0, message.as_ref(), param.as_deref(), None)
-            }
-            Self::Host { outage, data, .. } => {
-                let (code, _, message) = outage.code_status_and_message();
-                (code, message, None, data.clone())
-            }
+        let (message, param, data) = match self {
+            Self::Caller { message, param, .. } => (message.as_ref(), param.as_deref(), None),
+            Self::Host { outage, data, .. } => (outage.code_status_and_message().2, None, data.clone()),
         };
-        let mut error = json!({ "code": code, "message": message, "request_id": request_id });
+        let mut error = json!({ "code": self.code(), "message": message, "request_id": request_id });
         if let (Some(param), Some(fields)) = (param, error.as_object_mut()) {
             fields.insert("param".to_owned(), param.into());
         }
@@ -289,11 +325,32 @@ impl From<AccessError> for ApiError {
             AccessError::Unauthorized => Self::caller(Fault::Unauthorized, message),
             AccessError::ClockSkew { .. } => Self::at(Fault::ClockSkew, "X-Timestamp", message),
             AccessError::KeyRevoked => Self::caller(Fault::KeyRevoked, message),
-            AccessError::SchemeDisabled { .. } => Self::caller(Fault::KeyRegenerationRequired, message),
+            AccessError::KeyExpired { .. } => Self::caller(Fault::KeyExpired, message),
+            AccessError::SchemeDisabled { .. } | AccessError::SchemeTooWeak => {
+                Self::caller(Fault::KeyRegenerationRequired, message)
+            }
             AccessError::IpNotAllowed { .. } => Self::caller(Fault::IpNotAllowed, message),
             AccessError::ScopeRequired { .. } => Self::caller(Fault::ScopeRequired, message),
+            AccessError::TooManyFailures { wait } | AccessError::RateLimited { wait, .. } => {
+                Self::caller(Fault::RateLimited, message).retry(wait)
+            }
             AccessError::Store(error) => error.into(),
             AccessError::Vault(_) => Self::host(Outage::Internal, message),
+        }
+    }
+}
+
+impl From<IdempotencyError> for ApiError {
+    fn from(error: IdempotencyError) -> Self {
+        let message = error.to_string();
+        match error {
+            IdempotencyError::InProgress => {
+                Self::at(Fault::IdempotencyInProgress, IDEMPOTENCY_KEY, message).retry(RETRY_SOON)
+            }
+            IdempotencyError::Mismatch => Self::at(Fault::IdempotencyMismatch, IDEMPOTENCY_KEY, message),
+            IdempotencyError::Full => Self::host(Outage::Unavailable, message),
+            IdempotencyError::Store(error) => error.into(),
+            IdempotencyError::Vault(_) => Self::host(Outage::Internal, message),
         }
     }
 }
@@ -327,6 +384,62 @@ impl From<InvoicingError> for ApiError {
     }
 }
 
+impl From<DecidingError> for ApiError {
+    fn from(error: DecidingError) -> Self {
+        let message = error.to_string();
+        match error {
+            DecidingError::NotFound => Self::not_found(),
+            DecidingError::Decision(DecisionError::RefundOutOfRange) => {
+                Self::at(Fault::InvalidAmount, "amount", message)
+            }
+            DecidingError::Decision(DecisionError::RefundAddress) => {
+                Self::at(Fault::InvalidAddress, "to_address", message)
+            }
+            DecidingError::Decision(_) => Self::caller(Fault::InvalidState, message),
+            DecidingError::SignatureReplayed => Self::at(Fault::SignatureReplayed, "X-Signature", message),
+            DecidingError::Overtaken => Self::host(Outage::Unavailable, message),
+            DecidingError::Amount(_) => Self::host(Outage::Internal, message),
+            DecidingError::Commit(error) => error.into(),
+            DecidingError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<EndpointError> for ApiError {
+    fn from(error: EndpointError) -> Self {
+        let message = error.to_string();
+        match error {
+            EndpointError::NotFound => Self::not_found(),
+            EndpointError::Url(_) => Self::at(Fault::InvalidRequest, "url", message),
+            EndpointError::UnknownFormat(_) => Self::at(Fault::InvalidRequest, "format", message),
+            EndpointError::OverlapTooLong => Self::at(Fault::InvalidRequest, "overlap_s", message),
+            EndpointError::TooMany | EndpointError::NotEnabled | EndpointError::RotationUnderWay(_) => {
+                Self::caller(Fault::InvalidState, message)
+            }
+            EndpointError::SignatureReplayed => Self::at(Fault::SignatureReplayed, "X-Signature", message),
+            EndpointError::Overtaken => Self::host(Outage::Unavailable, message),
+            EndpointError::Format(_) => Self::host(Outage::ComponentFailed, message),
+            EndpointError::Commit(error) => error.into(),
+            EndpointError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<ReplayError> for ApiError {
+    fn from(error: ReplayError) -> Self {
+        let message = error.to_string();
+        match error {
+            ReplayError::NotFound => Self::not_found(),
+            ReplayError::NotEnabled => Self::caller(Fault::InvalidState, message),
+            ReplayError::SignatureReplayed => Self::at(Fault::SignatureReplayed, "X-Signature", message),
+            ReplayError::Overtaken => Self::host(Outage::Unavailable, message),
+            ReplayError::Format(_) => Self::host(Outage::ComponentFailed, message),
+            ReplayError::Commit(error) => error.into(),
+            ReplayError::Store(error) => error.into(),
+        }
+    }
+}
+
 impl From<RescanError> for ApiError {
     fn from(error: RescanError) -> Self {
         let message = error.to_string();
@@ -340,7 +453,9 @@ impl From<RescanError> for ApiError {
                 "this transaction is not known as mined, or pays nothing to an address of yours",
             ),
             RescanError::SignatureReplayed => Self::at(Fault::SignatureReplayed, "X-Signature", message),
-            RescanError::Busy => Self::caller(Fault::RateLimited, "another rescan is under way; one at a time"),
+            RescanError::Busy => {
+                Self::caller(Fault::RateLimited, "another rescan is under way; one at a time").retry(RETRY_SOON)
+            }
             RescanError::NotFinal { .. }
             | RescanError::NotBegun { .. }
             | RescanError::Frozen { .. }
@@ -350,6 +465,28 @@ impl From<RescanError> for ApiError {
             RescanError::NoNativeAsset { .. } | RescanError::RangeTooLarge { .. } | RescanError::Scan(_) => {
                 Self::host(Outage::Internal, message)
             }
+        }
+    }
+}
+
+impl From<SimulationError> for ApiError {
+    fn from(error: SimulationError) -> Self {
+        let message = error.to_string();
+        match error {
+            SimulationError::UnknownInvoice { .. } => Self::not_found(),
+            SimulationError::OnlyNative { .. } | SimulationError::NoAsset => {
+                Self::at(Fault::InvalidRequest, "case", message)
+            }
+            SimulationError::NotOpen { .. } => Self::caller(Fault::InvalidState, message),
+            SimulationError::TooSmall | SimulationError::TooLarge => Self::at(Fault::InvalidAmount, "amount", message),
+            SimulationError::SignatureReplayed => Self::at(Fault::SignatureReplayed, "X-Signature", message),
+            SimulationError::Busy => Self::caller(Fault::RateLimited, message).retry(RETRY_SOON),
+            SimulationError::Behind => Self::host(Outage::Unavailable, message),
+            SimulationError::Fork(_) | SimulationError::Amount(_) => Self::host(Outage::Internal, message),
+            // Somebody changed the invoice again and again.
+            SimulationError::Commit(CommitError::Refused) => Self::host(Outage::Unavailable, message),
+            SimulationError::Commit(error) => error.into(),
+            SimulationError::Store(error) => error.into(),
         }
     }
 }

@@ -22,13 +22,13 @@ const DEPTH_MAX: usize = 16;
 #[derive(Debug)]
 pub(crate) enum Json {
     Null,
-    Bool,
+    Bool(bool),
     /// A whole number from 0 to 2^64 - 1.
     Unsigned(u64),
     /// Any other number. Its value is not kept: no call takes one.
     OtherNumber,
     Text(String),
-    List,
+    List(Vec<Json>),
     Object(Named<Json>),
 }
 
@@ -137,8 +137,8 @@ impl<'de> Visitor<'de> for Strict<'_> {
         Ok(Json::Null)
     }
 
-    fn visit_bool<E>(self, _: bool) -> Result<Json, E> {
-        Ok(Json::Bool)
+    fn visit_bool<E>(self, value: bool) -> Result<Json, E> {
+        Ok(Json::Bool(value))
     }
 
     fn visit_u64<E>(self, value: u64) -> Result<Json, E> {
@@ -159,8 +159,11 @@ impl<'de> Visitor<'de> for Strict<'_> {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Json, A::Error> {
         let inner = self.deeper()?;
-        while items.next_element_seed(inner)?.is_some() {}
-        Ok(Json::List)
+        let mut list = Vec::new();
+        while let Some(item) = items.next_element_seed(inner)? {
+            list.push(item);
+        }
+        Ok(Json::List(list))
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Json, A::Error> {

@@ -9,11 +9,12 @@
 //! | `policies` | which calls exist and what each of them needs: the one table that everything is mounted from |
 //! | `router` | mounting the table; what is not in it is 404 or 405 |
 //! | `edge` | what every answer carries, and the log |
-//! | `door` | who calls: bounded reading, authentication |
+//! | `door` | who calls: bounded reading, authentication; which calls were made before |
 //! | `client_address` | from where: the walk through trusted proxies |
 //! | `routes` | one handler per call |
 //! | `json`, `query`, `named`, `cursor` | reading what callers write, strictly |
 //! | `metrics` | what monitoring reads |
+//! | `openapi` | the document of the API, and its page |
 //! | `answer`, `error` | the two shapes of answers; which failure becomes which status and code |
 //! | `server` | connections: limits, deadlines, draining |
 
@@ -28,6 +29,7 @@ mod error;
 mod json;
 mod metrics;
 mod named;
+mod openapi;
 mod policies;
 mod query;
 mod router;

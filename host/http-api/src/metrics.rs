@@ -5,6 +5,7 @@
 //! are the table's, not the request's, and ids never appear, so the number of series is bounded by the config.
 
 mod chains;
+mod webhooks;
 
 use std::fmt;
 use std::sync::Arc;
@@ -46,11 +47,19 @@ struct Route {
     route: String,
 }
 
+/// One kind of failure.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Refused {
+    code: &'static str,
+}
+
 /// Everything that is measured.
 pub(crate) struct Metrics {
     registry: Registry,
     requests: Family<Answered, Counter>,
     seconds: Family<Route, Histogram, fn() -> Histogram>,
+    refused: Family<Refused, Counter>,
+    by_timestamp: Counter,
 }
 
 impl Metrics {
@@ -70,7 +79,26 @@ impl Metrics {
             watch: Arc::clone(&api.invoicing.watch),
             clock: Arc::clone(&api.clock),
         }));
-        Self { registry, requests, seconds }
+        registry.register_collector(Box::new(webhooks::Webhooks(Arc::clone(&api.tally))));
+        let refused = Family::<Refused, Counter>::default();
+        registry.register("http_failures", "Requests that were answered with an error, by its code", refused.clone());
+        let by_timestamp = Counter::default();
+        registry.register(
+            "http_timestamp_signatures",
+            "Requests admitted under a signature that covers their time stamp alone",
+            by_timestamp.clone(),
+        );
+        Self { registry, requests, seconds, refused, by_timestamp }
+    }
+
+    /// Counts a request that was admitted under the signature scheme `timestamp`.
+    pub(crate) fn signed_by_timestamp(&self) {
+        self.by_timestamp.inc();
+    }
+
+    /// Counts a failure. `code` is one of the fixed set.
+    pub(crate) fn failed(&self, code: &'static str) {
+        self.refused.get_or_create(&Refused { code }).inc();
     }
 
     /// Counts an answer. `route` is a path of the table, or a word for all that match none.

@@ -17,10 +17,28 @@ pub(crate) enum SignedCall {
     CreateInvoice,
     ListInvoices,
     ReadInvoice,
+    CancelInvoice,
+    ResolveInvoice,
+    ListPayments,
+    ReadPayment,
     ReadBalance,
     ReadDepositAddress,
     ReadOwnKey,
     RescanTransaction,
+    CreateEndpoint,
+    ListEndpoints,
+    ReadEndpoint,
+    UpdateEndpoint,
+    RemoveEndpoint,
+    RotateEndpointSecret,
+    PingEndpoint,
+    ListDeliveries,
+    ReadDelivery,
+    Redeliver,
+    ReadFeed,
+    ReadEvent,
+    ReplayEvents,
+    Simulate,
 }
 
 /// Calls that anybody may make. None of them reads what belongs to a merchant.
@@ -29,6 +47,8 @@ pub(crate) enum OpenCall {
     Time,
     Health,
     Readiness,
+    Document,
+    Reference,
 }
 
 /// Calls for the operator's own machines: answered to callers from the networks that the config names, unknown to others.
@@ -50,7 +70,7 @@ pub(crate) enum Door {
 enum Base {
     /// Below each of [`BASES`].
     Api,
-    /// At the root, for load balancers and supervisors.
+    /// At the root, for load balancers, supervisors and readers.
     Root,
 }
 
@@ -63,25 +83,51 @@ pub(crate) struct Row {
     pub(crate) door: Door,
 }
 
-const READ: Policy = Policy { scope: Scope::Read, mutates: false };
+const READ: Policy = Policy { scope: Scope::Read, mutates: false, bare_timestamp: true };
 /// For what makes only records of what the chain shows anyway.
-const LOOK_AGAIN: Policy = Policy { scope: Scope::Read, mutates: true };
-const WRITE: Policy = Policy { scope: Scope::Write, mutates: true };
+const LOOK_AGAIN: Policy = Policy { scope: Scope::Read, mutates: true, bare_timestamp: true };
+/// For what makes something new and neither gives nor takes anything away: the product's guide signs it with nothing but a
+/// time stamp.
+const MAKE: Policy = Policy { scope: Scope::Write, mutates: true, bare_timestamp: true };
+const WRITE: Policy = Policy { scope: Scope::Write, mutates: true, bare_timestamp: false };
+/// Endpoints and deliveries hold what events say and where they go, so reading them needs the scope too.
+const READ_WEBHOOKS: Policy = Policy { scope: Scope::Webhooks, mutates: false, bare_timestamp: false };
+const WRITE_WEBHOOKS: Policy = Policy { scope: Scope::Webhooks, mutates: true, bare_timestamp: false };
 
 /// Every call.
 #[rustfmt::skip]
-pub(crate) static TABLE: [Row; 11] = [
-    api(Method::POST, "/invoices",        Door::Signed(SignedCall::CreateInvoice, WRITE)),
+pub(crate) static TABLE: [Row; 31] = [
+    api(Method::POST, "/invoices",        Door::Signed(SignedCall::CreateInvoice, MAKE)),
     api(Method::GET,  "/invoices",        Door::Signed(SignedCall::ListInvoices, READ)),
     api(Method::GET,  "/invoices/{id}",   Door::Signed(SignedCall::ReadInvoice, READ)),
+    api(Method::POST, "/invoices/{id}/cancel",  Door::Signed(SignedCall::CancelInvoice, WRITE)),
+    api(Method::POST, "/invoices/{id}/resolve", Door::Signed(SignedCall::ResolveInvoice, WRITE)),
+    api(Method::GET,  "/payments",        Door::Signed(SignedCall::ListPayments, READ)),
+    api(Method::GET,  "/payments/{id}",   Door::Signed(SignedCall::ReadPayment, READ)),
     api(Method::GET,  "/balance",         Door::Signed(SignedCall::ReadBalance, READ)),
     api(Method::GET,  "/deposit-address", Door::Signed(SignedCall::ReadDepositAddress, READ)),
     api(Method::GET,  "/keys/me",         Door::Signed(SignedCall::ReadOwnKey, READ)),
     api(Method::POST, "/rescan",          Door::Signed(SignedCall::RescanTransaction, LOOK_AGAIN)),
+    api(Method::POST, "/test/invoices/{id}/simulate", Door::Signed(SignedCall::Simulate, MAKE)),
+    api(Method::POST,   "/webhook-endpoints",                    Door::Signed(SignedCall::CreateEndpoint, WRITE_WEBHOOKS)),
+    api(Method::GET,    "/webhook-endpoints",                    Door::Signed(SignedCall::ListEndpoints, READ_WEBHOOKS)),
+    api(Method::GET,    "/webhook-endpoints/{id}",               Door::Signed(SignedCall::ReadEndpoint, READ_WEBHOOKS)),
+    api(Method::PATCH,  "/webhook-endpoints/{id}",               Door::Signed(SignedCall::UpdateEndpoint, WRITE_WEBHOOKS)),
+    api(Method::DELETE, "/webhook-endpoints/{id}",               Door::Signed(SignedCall::RemoveEndpoint, WRITE_WEBHOOKS)),
+    api(Method::POST,   "/webhook-endpoints/{id}/rotate-secret", Door::Signed(SignedCall::RotateEndpointSecret, WRITE_WEBHOOKS)),
+    api(Method::POST,   "/webhook-endpoints/{id}/test",          Door::Signed(SignedCall::PingEndpoint, WRITE_WEBHOOKS)),
+    api(Method::GET,    "/deliveries",                           Door::Signed(SignedCall::ListDeliveries, READ_WEBHOOKS)),
+    api(Method::GET,    "/deliveries/{id}",                      Door::Signed(SignedCall::ReadDelivery, READ_WEBHOOKS)),
+    api(Method::POST,   "/deliveries/{id}/redeliver",            Door::Signed(SignedCall::Redeliver, WRITE_WEBHOOKS)),
+    api(Method::GET,    "/events",                               Door::Signed(SignedCall::ReadFeed, READ)),
+    api(Method::GET,    "/events/{id}",                          Door::Signed(SignedCall::ReadEvent, READ)),
+    api(Method::POST,   "/events/replay",                        Door::Signed(SignedCall::ReplayEvents, WRITE_WEBHOOKS)),
     api(Method::GET,  "/time",            Door::Open(OpenCall::Time)),
     root(Method::GET, "/healthz",         Door::Open(OpenCall::Health)),
     root(Method::GET, "/readyz",          Door::Open(OpenCall::Readiness)),
     root(Method::GET, "/metrics",         Door::Operator(OperatorCall::Metrics)),
+    root(Method::GET, "/openapi.json",    Door::Open(OpenCall::Document)),
+    root(Method::GET, "/docs",            Door::Open(OpenCall::Reference)),
 ];
 
 const fn api(method: Method, path: &'static str, door: Door) -> Row {
@@ -90,6 +136,11 @@ const fn api(method: Method, path: &'static str, door: Door) -> Row {
 
 const fn root(method: Method, path: &'static str, door: Door) -> Row {
     Row { method, base: Base::Root, path, door }
+}
+
+/// A path of the API without what its alias leaves out: the same for both names of a call.
+pub(crate) fn below_base(path: &str) -> &str {
+    BASES.iter().find_map(|base| path.strip_prefix(base)).unwrap_or(path)
 }
 
 impl Row {

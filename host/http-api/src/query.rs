@@ -6,9 +6,9 @@ use crate::error::{ApiError, Fault};
 use crate::named::Named;
 
 /// Entries of a list that does not say how many it wants.
-const LIMIT_DEFAULT: usize = 25;
+pub(crate) const LIMIT_DEFAULT: usize = 25;
 /// Entries that one answer holds at most. Bounds the work and the size of an answer; callers page.
-const LIMIT_MAX: usize = 100;
+pub(crate) const LIMIT_MAX: usize = 100;
 
 /// The parameters of a query, decoded.
 pub(crate) fn parameters(query: Option<&str>) -> Result<Named<String>, ApiError> {

@@ -18,6 +18,7 @@ use crate::door::{self, X_SIGNATURE};
 use crate::edge;
 use crate::error::{ApiError, Fault, Outage};
 use crate::metrics::Metrics;
+use crate::openapi::Document;
 use crate::policies::{Door, TABLE};
 use crate::routes::{self, health::Readiness};
 
@@ -26,13 +27,15 @@ pub(crate) struct Shared {
     pub(crate) api: Api,
     pub(crate) readiness: Readiness,
     pub(crate) metrics: Metrics,
+    pub(crate) document: Document,
 }
 
 /// The API as a service. Requests must carry the address of the peer as
 /// [`ConnectInfo<SocketAddr>`](axum::extract::ConnectInfo), as [`serve`](crate::serve) provides it.
 pub fn router(api: Api) -> Router {
     let metrics = Metrics::new(&api);
-    let shared = Arc::new(Shared { api, readiness: Readiness::default(), metrics });
+    let document = Document::new(&api.config.public_url);
+    let shared = Arc::new(Shared { api, readiness: Readiness::default(), metrics, document });
     let mut router = Router::new();
     for row in &TABLE {
         // Every method of the table is one that the filter knows.
@@ -41,7 +44,7 @@ pub fn router(api: Api) -> Router {
             let handler = match row.door {
                 Door::Signed(call, policy) => {
                     on(filter, move |State(shared): State<Arc<Shared>>, request: Request| async move {
-                        door::pass(&shared, call, policy, request).await.into_response()
+                        door::pass(&shared, call, policy, request).await
                     })
                 }
                 Door::Open(call) => on(filter, move |State(shared): State<Arc<Shared>>| async move {

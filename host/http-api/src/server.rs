@@ -3,6 +3,7 @@
 //! HTTP/1.1 only: one request at a time on a connection makes the limit of connections the limit of work. TLS ends at the
 //! proxy in front. What a request means is not known here.
 
+mod linger;
 mod stall;
 
 use std::convert::Infallible;
@@ -26,6 +27,7 @@ use tokio_util::task::TaskTracker;
 use tower::Service as _;
 use tracing::{debug, info, warn};
 
+use linger::Lingering;
 use stall::StallGuard;
 
 /// How long accepting pauses after it failed, usually for want of file descriptors: long enough for one to come free.
@@ -146,7 +148,7 @@ async fn connection(
         .header_read_timeout(limits.head_time_max)
         .max_headers(HEADERS_MAX)
         .max_buf_size(HEAD_BYTES_MAX)
-        .serve_connection(TokioIo::new(StallGuard::new(stream, limits.write_stall_max)), service);
+        .serve_connection(TokioIo::new(Lingering::new(StallGuard::new(stream, limits.write_stall_max))), service);
     let mut connection = std::pin::pin!(connection);
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,

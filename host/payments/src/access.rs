@@ -1,9 +1,25 @@
 //! Who sends a request and whether it may: the one policy that every door passes.
 //!
-//! The checks run in a fixed order: key (with a dummy computation when it is unknown), signature in constant time, time
-//! stamp, revocation, IP list, scope. Replay of mutating calls is refused by the store, in the transaction of the effect.
+//! The checks run in a fixed order: failures from the same address, key (with a dummy computation when it is unknown),
+//! signature in constant time, time stamp, revocation and expiry, scheme, IP list, scope, rate limit. Replay of mutating calls
+//! is refused by the store, in the transaction of the effect.
+//!
+//! # The scheme `timestamp`
+//! It is what the integration guide of the product shows, and it signs nothing but the time: whoever sees one signature can
+//! put any request under it for [`DRIFT_TIMESTAMP_MAX`]. So
+//! - it opens only what a [`Policy`] says it may: reading and making invoices. Everything else asks for a key whose signature
+//!   covers the request. It may withdraw only when the key has a cap and an IP list;
+//! - the very same request (method, path, body) under the same signature works once. Another request under the same signature
+//!   passes, because the guide's clients make two invoices within one second with one signature. Two invoices that are the
+//!   same in everything need a second between them, or an `external_id`, which tells them apart;
+//! - a key has one scheme, and a signature that fails under it is not tried under the other;
+//! - every use is counted, and the key's last use is stored for its owner to see;
+//! - the operator can switch it off.
 
+pub mod idempotency;
 pub mod key_cache;
+pub mod key_use;
+pub mod rate_limit;
 pub mod signature;
 
 use std::net::IpAddr;
@@ -12,14 +28,17 @@ use std::time::Duration;
 
 use subtle::ConstantTimeEq;
 use thiserror::Error;
-use xthonpay_domain::access::{KeyId, Scope, SignatureScheme};
+use xthonpay_domain::access::{KeyId, Mode, Scope, SignatureScheme};
 use xthonpay_domain::id::MerchantId;
 use xthonpay_domain::time::Timestamp;
 
 use crate::port::clock::Clock;
-use crate::port::store::{Key, StoreError, UsedSignature};
+use crate::port::store::{AnswerBytes, Changeset, Key, StoreError, UsedSignature, Write};
 use crate::port::vault::VaultError;
+use idempotency::{Claim, Idempotency};
 use key_cache::{KeyCache, OpenKey};
+use key_use::KeyUses;
+use rate_limit::{RateLimits, Standing};
 use signature::{RequestParts, SIGNATURE_HEX_LEN, hex_signature};
 
 /// How far the time stamp of a `request` signature may be from the host's clock, in either direction. The figure of the
@@ -50,7 +69,12 @@ pub struct Policy {
     pub scope: Scope,
     /// Whether the call changes something, so that its signature must not work twice.
     pub mutates: bool,
+    /// Whether a signature over the time stamp alone is enough: whoever sees one may make this call for a minute.
+    pub bare_timestamp: bool,
 }
+
+/// Makes the answer of a call from what it made, before that is stored: the answer is stored with it.
+pub type Answering<'a, T> = &'a (dyn Fn(&T) -> AnswerBytes + Send + Sync);
 
 /// A caller that passed every check.
 #[derive(Clone, Debug)]
@@ -59,6 +83,8 @@ pub struct Principal {
     pub key: Arc<Key>,
     /// To be stored with the effect of a mutating call; it makes the store refuse a second use.
     pub used_signature: Option<UsedSignature>,
+    /// Under which name the caller wants the effect once, if it gave one.
+    pub claim: Option<Claim>,
 }
 
 impl Principal {
@@ -67,11 +93,31 @@ impl Principal {
     pub fn merchant(&self) -> &MerchantId {
         &self.key.merchant
     }
+
+    /// Whether the call is about real money or about the simulation.
+    #[must_use]
+    pub fn mode(&self) -> Mode {
+        self.key.id.mode()
+    }
+
+    /// Adds to the changes of a mutating call what makes it happen once: its signature is used up, and the answer is kept for
+    /// the name that the caller gave. The answer is made only if it is kept.
+    pub fn once(&self, changes: &mut Changeset, now: Timestamp, answer: impl FnOnce() -> AnswerBytes) {
+        changes.writes.extend(self.used_signature.clone().map(Write::UseSignature));
+        let keep = |claim: &Claim| Write::KeepAnswer(Box::new(claim.keep(answer(), now)));
+        changes.writes.extend(self.claim.as_ref().map(keep));
+    }
 }
 
 /// A request that is turned away.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum AccessError {
+    /// Too many requests from the same address were refused.
+    #[error("too many requests from your address were refused; wait {} s", whole_secs(*.wait))]
+    TooManyFailures {
+        /// For how long nothing from there is looked at.
+        wait: Duration,
+    },
     /// Unknown key or wrong signature; which of the two is not told.
     #[error("unknown key or wrong signature")]
     Unauthorized,
@@ -84,6 +130,12 @@ pub enum AccessError {
     /// The key was revoked.
     #[error("this key was revoked")]
     KeyRevoked,
+    /// The key's time is over.
+    #[error("this key expired{}", successor(.replaced_by.as_ref()))]
+    KeyExpired {
+        /// The key that takes its place.
+        replaced_by: Option<KeyId>,
+    },
     /// The peer is not in the key's IP list.
     #[error("this key may not be used from {peer}")]
     IpNotAllowed {
@@ -102,6 +154,19 @@ pub enum AccessError {
         /// The scheme.
         scheme: SignatureScheme,
     },
+    /// The signature proves too little for the call.
+    #[error(
+        "this call needs a key of the signature scheme request: a signature over the timestamp alone does not cover it"
+    )]
+    SchemeTooWeak,
+    /// The key has spent its requests.
+    #[error("this key may make {limit} requests a minute; wait {} s", whole_secs(*.wait))]
+    RateLimited {
+        /// Requests a minute.
+        limit: u32,
+        /// Until the next one.
+        wait: Duration,
+    },
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -115,16 +180,44 @@ impl AccessError {
     #[must_use]
     pub fn is_transient(&self) -> bool {
         match self {
+            Self::TooManyFailures { .. } | Self::RateLimited { .. } => true,
             Self::Store(error) => error.is_transient(),
             Self::Unauthorized
             | Self::ClockSkew { .. }
             | Self::KeyRevoked
+            | Self::KeyExpired { .. }
             | Self::IpNotAllowed { .. }
             | Self::ScopeRequired { .. }
             | Self::SchemeDisabled { .. }
+            | Self::SchemeTooWeak
             | Self::Vault(_) => false,
         }
     }
+
+    /// Whether the request is to blame, so that its address is held to account.
+    fn is_failure_of_request(&self) -> bool {
+        match self {
+            Self::TooManyFailures { .. } | Self::RateLimited { .. } | Self::Store(_) | Self::Vault(_) => false,
+            Self::Unauthorized
+            | Self::ClockSkew { .. }
+            | Self::KeyRevoked
+            | Self::KeyExpired { .. }
+            | Self::IpNotAllowed { .. }
+            | Self::ScopeRequired { .. }
+            | Self::SchemeDisabled { .. }
+            | Self::SchemeTooWeak => true,
+        }
+    }
+}
+
+/// A wait in the seconds that a caller is told: never fewer than it has to wait, and at least one.
+#[must_use]
+pub fn whole_secs(wait: Duration) -> u64 {
+    wait.as_secs().saturating_add(u64::from(wait.subsec_nanos() > 0)).max(1)
+}
+
+fn successor(key: Option<&KeyId>) -> String {
+    key.map(|key| format!("; use {key}, which replaced it")).unwrap_or_default()
 }
 
 /// Checks requests.
@@ -132,10 +225,31 @@ impl AccessError {
 pub struct Access {
     /// Keys with their opened secrets.
     pub keys: Arc<KeyCache>,
+    /// How often a key may ask, and an address fail.
+    pub limits: Arc<RateLimits>,
+    /// When keys were last used.
+    pub uses: Arc<KeyUses>,
+    /// Calls that callers want to happen once.
+    pub idempotency: Arc<Idempotency>,
     /// The host's clock.
     pub clock: Arc<dyn Clock>,
     /// Whether keys of the `timestamp` scheme are accepted at all.
     pub allow_timestamp_scheme: bool,
+}
+
+/// A request that is signed by the key which it names. Whether it may pass is not said yet.
+pub struct Identified<'a> {
+    request: SignedRequest<'a>,
+    open: Arc<OpenKey>,
+    signature: [u8; SIGNATURE_HEX_LEN],
+}
+
+impl Identified<'_> {
+    /// The key.
+    #[must_use]
+    pub fn key(&self) -> &Key {
+        &self.open.key
+    }
 }
 
 impl Access {
@@ -144,26 +258,74 @@ impl Access {
     /// # Errors
     /// [`AccessError`], of the first check that fails.
     pub async fn authenticate(&self, request: SignedRequest<'_>, policy: Policy) -> Result<Principal, AccessError> {
+        self.admit(&self.identify(request).await?, policy)
+    }
+
+    /// The first half of [`Access::authenticate`]: whose request it is.
+    ///
+    /// # Errors
+    /// [`AccessError::TooManyFailures`], [`AccessError::Unauthorized`], or the host's own.
+    pub async fn identify<'a>(&self, request: SignedRequest<'a>) -> Result<Identified<'a>, AccessError> {
+        // Before anything is looked up, so that guessing costs nothing but this.
+        self.limits
+            .check_origin(request.peer, self.clock.now())
+            .map_err(|wait| AccessError::TooManyFailures { wait })?;
+        let identified = self.check_signature(request).await;
+        self.hold_to_account(request.peer, identified)
+    }
+
+    /// The second half: whether its key may make it. Counts it among the requests of the key if it passes.
+    ///
+    /// # Errors
+    /// [`AccessError`], of the first check that fails.
+    pub fn admit(&self, identified: &Identified<'_>, policy: Policy) -> Result<Principal, AccessError> {
+        let admitted = self.check_key(identified, policy);
+        self.hold_to_account(identified.request.peer, admitted)
+    }
+
+    /// Where a key stands with its requests, for the caller to see.
+    #[must_use]
+    pub fn standing(&self, key: &Key) -> Standing {
+        self.limits.standing(&key.id, key.requests_per_minute, self.clock.now())
+    }
+
+    fn hold_to_account<T>(&self, peer: IpAddr, outcome: Result<T, AccessError>) -> Result<T, AccessError> {
+        if outcome.as_ref().is_err_and(AccessError::is_failure_of_request) {
+            self.limits.count_failure(peer, self.clock.now());
+        }
+        outcome
+    }
+
+    async fn check_signature<'a>(&self, request: SignedRequest<'a>) -> Result<Identified<'a>, AccessError> {
         let known = match request.key.parse::<KeyId>() {
             Ok(id) => self.keys.get(&id).await?,
             Err(_) => None,
         };
         // An unknown key costs the same computation as a known one.
-        let dummy = OpenKey::dummy();
-        let (open, is_known) = known.as_deref().map_or((&dummy, false), |open| (open, true));
+        let is_known = known.is_some();
+        let open = known.unwrap_or_else(|| Arc::new(OpenKey::dummy()));
         let expected = hex_signature(&open.secret, open.key.scheme, request.timestamp, &request.parts);
         let given = lower_hex(request.signature).unwrap_or([0; SIGNATURE_HEX_LEN]);
         let matches = bool::from(expected.ct_eq(&given));
-        if !(is_known && matches) {
-            return Err(AccessError::Unauthorized);
+        if is_known && matches {
+            Ok(Identified { request, open, signature: given })
+        } else {
+            Err(AccessError::Unauthorized)
         }
-        let stamp = self.check_timestamp(request.timestamp, open.key.scheme)?;
-        let key = &open.key;
+    }
+
+    fn check_key(&self, identified: &Identified<'_>, policy: Policy) -> Result<Principal, AccessError> {
+        let Identified { request, open, signature } = identified;
+        let (key, now) = (&open.key, self.clock.now());
+        let stamp = self.check_timestamp(request.timestamp, key.scheme)?;
         if key.revoked_at.is_some() {
             return Err(AccessError::KeyRevoked);
         }
-        if key.scheme == SignatureScheme::Timestamp && !self.allow_timestamp_scheme {
-            return Err(AccessError::SchemeDisabled { scheme: key.scheme });
+        if key.expires_at.is_some_and(|end| end <= now) {
+            return Err(AccessError::KeyExpired { replaced_by: key.replaced_by.clone() });
+        }
+        if key.scheme == SignatureScheme::Timestamp {
+            self.check_bare_timestamp(key, policy)?;
         }
         let peer = request.peer.to_canonical();
         if !key.ip_list.is_empty() && !key.ip_list.iter().any(|network| network.contains(&peer)) {
@@ -172,15 +334,31 @@ impl Access {
         if !key.scopes.contains(&policy.scope) {
             return Err(AccessError::ScopeRequired { needed: policy.scope });
         }
-        // A `timestamp` signature is the same for every request of its second, so it cannot be used only once.
-        let once = policy.mutates && key.scheme == SignatureScheme::Request;
-        let used_signature = once.then(|| UsedSignature {
+        let spent = self.limits.spend(&key.id, key.requests_per_minute, now);
+        spent.map_err(|wait| AccessError::RateLimited { limit: self.standing(key).limit, wait })?;
+        self.uses.note(&key.id, now);
+        let mut signature = String::from_utf8_lossy(signature).into_owned();
+        if key.scheme == SignatureScheme::Timestamp {
+            // See the module: such a signature is used up together with the request that it came with.
+            signature.push_str(&hex::encode(request.parts.digest()));
+        }
+        let used_signature = policy.mutates.then(|| UsedSignature {
             key: key.id.clone(),
-            signature: String::from_utf8_lossy(&given).into_owned(),
+            signature,
             // Twice the window: the stamp may lie a whole window ahead of the clock.
-            expires_at: stamp.max(self.clock.now()).after(DRIFT_REQUEST_MAX.saturating_mul(2)),
+            expires_at: stamp.max(now).after(DRIFT_REQUEST_MAX.saturating_mul(2)),
         });
-        Ok(Principal { key: Arc::clone(key), used_signature })
+        Ok(Principal { key: Arc::clone(key), used_signature, claim: None })
+    }
+
+    /// What a signature over the time stamp alone opens.
+    fn check_bare_timestamp(&self, key: &Key, policy: Policy) -> Result<(), AccessError> {
+        if !self.allow_timestamp_scheme {
+            return Err(AccessError::SchemeDisabled { scheme: key.scheme });
+        }
+        let is_fenced = !key.ip_list.is_empty() && !key.daily_withdraw_caps.is_empty();
+        let is_enough = policy.bare_timestamp || (policy.scope == Scope::Withdraw && is_fenced);
+        if is_enough { Ok(()) } else { Err(AccessError::SchemeTooWeak) }
     }
 
     fn check_timestamp(&self, text: &str, scheme: SignatureScheme) -> Result<Timestamp, AccessError> {

@@ -1,30 +1,35 @@
-//! Making and reading invoices.
+//! Making, reading and deciding about invoices.
 
 pub mod address_indices;
+mod cancel;
+pub mod decision;
+mod resolve;
 
 use std::sync::Arc;
 
 use thiserror::Error;
 use tracing::warn;
+use xthonpay_domain::address::Address;
 use xthonpay_domain::amount::Amount;
 use xthonpay_domain::asset::Asset;
 use xthonpay_domain::deposit::Deposit;
 use xthonpay_domain::event::EventKind;
-use xthonpay_domain::id::{InvoiceId, MerchantId};
+use xthonpay_domain::id::{DepositId, InvoiceId, MerchantId};
 use xthonpay_domain::invoice::assessment::Assessment;
 use xthonpay_domain::invoice::url_text::CallbackUrl;
 use xthonpay_domain::invoice::{Invoice, Terms, TermsError};
 use xthonpay_domain::text::{CustomerRef, ExternalId, MetadataKey, MetadataValue};
 
-use crate::access::Principal;
+use crate::access::{Answering, Principal};
 use crate::catalog::Catalog;
 use crate::delivery::audience::Audience;
+use crate::delivery::listeners::Listeners;
 use crate::port::clock::Clock;
 use crate::port::egress::{EgressError, WebhookTransport};
 use crate::port::hooks::{Draft, HookFailure, Hooks};
 use crate::port::random::{Random, bytes};
 use crate::port::signer::DeriveError;
-use crate::port::store::{Changeset, CommitError, InvoiceFilter, OwnAddress, Store, StoreError, Write};
+use crate::port::store::{Changeset, CommitError, InvoiceFilter, OwnAddress, PaymentFilter, Store, StoreError, Write};
 use crate::reassess::invoice_event;
 use crate::rules::{DraftRefused, builtin_proposal, rule_on_draft};
 use crate::scanning::watch_set::WatchSet;
@@ -136,7 +141,7 @@ impl From<DraftRefused> for InvoicingError {
     }
 }
 
-/// Makes and reads invoices.
+/// Makes and reads invoices, and stores what merchants decide about them.
 #[derive(Clone)]
 pub struct Invoicing {
     /// Records.
@@ -151,6 +156,8 @@ pub struct Invoicing {
     pub indices: Arc<AddressIndices>,
     /// The addresses that the scanners look for.
     pub watch: Arc<WatchSet>,
+    /// Who hears of events.
+    pub listeners: Arc<Listeners>,
     /// Time of the records.
     pub clock: Arc<dyn Clock>,
     /// Ids.
@@ -162,11 +169,17 @@ pub struct Invoicing {
 impl Invoicing {
     /// Makes an invoice with an address of its own. When this returns, the invoice is durable and its address is watched.
     ///
-    /// A call with the external id of an earlier invoice returns that invoice if the terms are the same.
+    /// A call with the external id of an earlier invoice returns that invoice if the terms are the same. `answer` makes what is
+    /// kept for the caller's idempotency key.
     ///
     /// # Errors
     /// [`InvoicingError`]; nothing is stored then.
-    pub async fn create(&self, caller: &Principal, new: NewInvoice) -> Result<Created, InvoicingError> {
+    pub async fn create(
+        &self,
+        caller: &Principal,
+        new: NewInvoice,
+        answer: Answering<'_, Invoice>,
+    ) -> Result<Created, InvoicingError> {
         let merchant = caller.merchant();
         if let Some(existing) = self.existing(merchant, &new).await? {
             return Ok(existing);
@@ -188,9 +201,10 @@ impl Invoicing {
         );
         let mut changes =
             Changeset::new().with(Write::CreateInvoice(Box::new(invoice.clone()))).with(Write::CreateAddress(own));
-        let audience = Audience::of(&invoice);
+        let audience = Audience::of(&invoice, &self.listeners);
+        let _recording = self.listeners.recording();
         audience.record(&mut changes, created);
-        changes.writes.extend(caller.used_signature.clone().map(Write::UseSignature));
+        caller.once(&mut changes, invoice.created_at, || answer(&invoice));
         // Before the record exists: the caller may go away while it is written, and still find the invoice in a list.
         self.watch.insert(address);
         match self.store.commit(changes).await {
@@ -253,6 +267,7 @@ impl Invoicing {
             assessment: Assessment::initial(&terms),
             terms,
             ruling: None,
+            resolution: None,
             events: 1,
             revision: 1,
         };
@@ -299,6 +314,37 @@ impl Invoicing {
         limit: usize,
     ) -> Result<Vec<Invoice>, StoreError> {
         self.store.invoices(merchant, filter, limit).await
+    }
+
+    /// The merchant's invoice to which an address belongs.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn at_address(&self, merchant: &MerchantId, address: &Address) -> Result<Option<Invoice>, StoreError> {
+        let own = self.store.address(address).await?;
+        let Some(id) = own.filter(|own| own.merchant == *merchant).and_then(|own| own.invoice) else { return Ok(None) };
+        self.store.invoice(&id).await
+    }
+
+    /// A deposit of the merchant's, or `None` when it has no such deposit.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn payment(&self, merchant: &MerchantId, id: &DepositId) -> Result<Option<Deposit>, StoreError> {
+        Ok(self.store.deposit(id).await?.filter(|deposit| deposit.merchant == *merchant))
+    }
+
+    /// A merchant's deposits, newest first.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn payments(
+        &self,
+        merchant: &MerchantId,
+        filter: &PaymentFilter,
+        limit: usize,
+    ) -> Result<Vec<Deposit>, StoreError> {
+        self.store.payments(merchant, filter, limit).await
     }
 }
 

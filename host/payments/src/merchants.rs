@@ -1,6 +1,10 @@
-//! Merchants and their keys.
+//! Merchants and their test twins.
 //!
 //! Secrets are made here, returned once in plain to the caller, and stored sealed.
+//!
+//! What is done with test keys belongs to a merchant of its own, the test twin of the merchant that it tries things out for.
+//! So nothing but the separation of tenants keeps play money and real money apart, and that is tested everywhere. A twin's id
+//! follows from the id of its merchant, so there can be one only.
 //!
 //! A merchant's account in the derivation tree is drawn at random and not counted: a count would start over at the account of
 //! a merchant that a restored backup does not know, and give that merchant's addresses, to which customers may still pay, to
@@ -10,10 +14,9 @@ use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use ipnet::IpNet;
 use thiserror::Error;
 use tracing::warn;
-use xthonpay_domain::access::{KeyId, Mode, Scope, SignatureScheme};
+use xthonpay_domain::access::Mode;
 use xthonpay_domain::id::MerchantId;
 use xthonpay_domain::text::Label;
 use zeroize::Zeroizing;
@@ -26,7 +29,7 @@ use crate::port::vault::{Purpose, Vault};
 use crate::scanning::watch_set::WatchSet;
 
 /// Bytes of a fresh secret: 256 bits, the strength of the HMAC-SHA256 that it keys.
-const SECRET_BYTES: usize = 32;
+pub(crate) const SECRET_BYTES: usize = 32;
 
 /// Accounts of derivation paths are hardened, which leaves 31 bits.
 const ACCOUNT_MASK: u32 = 0x7fff_ffff;
@@ -35,10 +38,10 @@ const ACCOUNT_MASK: u32 = 0x7fff_ffff;
 /// many in a row mean that the store refuses for another reason.
 const DRAWS_MAX: u32 = 8;
 
-/// Networks that a key's IP list may have. Bounds the work per request.
-pub const IP_LIST_MAX: usize = 64;
+/// What follows the name of a merchant in the name of its test twin.
+const TWIN_SUFFIX: &str = " (test)";
 
-/// Makes merchants and keys.
+/// Makes merchants.
 #[derive(Clone)]
 pub struct Merchants {
     /// Records.
@@ -65,40 +68,12 @@ pub struct NewMerchant {
     pub webhook_secret: Zeroizing<String>,
 }
 
-/// What a new key shall be.
-#[derive(Clone, Debug)]
-pub struct KeyRequest {
-    /// The owner.
-    pub merchant: MerchantId,
-    /// The owner's name for it.
-    pub label: Label,
-    /// What it may do; empty means read only.
-    pub scopes: Vec<Scope>,
-    /// How its requests are signed.
-    pub scheme: SignatureScheme,
-    /// Real money or simulation.
-    pub mode: Mode,
-    /// Networks from which it may be used; empty means any.
-    pub ip_list: Vec<IpNet>,
-}
-
-/// A key as it is shown once, with the plain secret.
-pub struct NewKey {
-    /// The record.
-    pub key: Key,
-    /// `xps_live_…` or `xps_test_…`: signs requests.
-    pub secret: Zeroizing<String>,
-}
-
-/// A merchant or key that was not made.
+/// A merchant that was not made.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum MerchantError {
-    /// There is no such merchant.
-    #[error("there is no merchant {0}")]
-    UnknownMerchant(MerchantId),
-    /// The key asks for something that is not allowed.
-    #[error("{0}")]
-    KeyNotAllowed(&'static str),
+    /// It is there already.
+    #[error("the merchant {0} exists")]
+    Exists(MerchantId),
     /// No address could be derived.
     #[error(transparent)]
     Derive(#[from] DeriveError),
@@ -115,7 +90,7 @@ impl MerchantError {
     #[must_use]
     pub fn is_transient(&self) -> bool {
         match self {
-            Self::UnknownMerchant(_) | Self::KeyNotAllowed(_) | Self::Derive(_) => false,
+            Self::Exists(_) | Self::Derive(_) => false,
             Self::Store(error) => error.is_transient(),
             Self::Commit(error) => error.is_transient(),
         }
@@ -129,6 +104,28 @@ impl Merchants {
     /// [`MerchantError`].
     pub async fn create(&self, name: Label) -> Result<NewMerchant, MerchantError> {
         let id = MerchantId::from_random(bytes(self.random.as_ref()));
+        self.make(&id, Mode::Live, &name, None).await
+    }
+
+    /// Makes the test twin of a merchant together with its first key, which must name [`twin_id`] as its owner.
+    ///
+    /// # Errors
+    /// [`MerchantError::Exists`] when the twin is there; the key is not stored then.
+    pub(crate) async fn create_twin(&self, live: &Merchant, first_key: &Key) -> Result<NewMerchant, MerchantError> {
+        let id = twin_id(&live.id);
+        if self.store.merchant(&id).await?.is_some() {
+            return Err(MerchantError::Exists(id));
+        }
+        self.make(&id, Mode::Test, &twin_name(&live.name), Some(first_key)).await
+    }
+
+    async fn make(
+        &self,
+        id: &MerchantId,
+        mode: Mode,
+        name: &Label,
+        first_key: Option<&Key>,
+    ) -> Result<NewMerchant, MerchantError> {
         let index = self.store.take_numbers(&Counter::AddressIndex(id.clone()), 1).await?;
         let secret = Zeroizing::new(bytes::<SECRET_BYTES>(self.random.as_ref()));
         let webhook_secret = Zeroizing::new(format!("whsec_{}", STANDARD.encode(secret.as_slice())));
@@ -144,16 +141,20 @@ impl Merchants {
                 }
                 Err(error) => return Err(error.into()),
             };
-            let (id, name, webhook) = (id.clone(), name.clone(), sealed.clone());
-            let merchant = Merchant { id, account, name, created_at, webhook_secret: webhook };
+            let (id, name, webhook_secret_sealed) = (id.clone(), name.clone(), sealed.clone());
+            let merchant = Merchant { id, account, mode, name, created_at, webhook_secret: webhook_secret_sealed };
             let deposit_address = OwnAddress { address, merchant: merchant.id.clone(), invoice: None, index };
-            let changes = Changeset::new()
+            let mut changes = Changeset::new()
                 .with(Write::CreateMerchant(merchant.clone()))
                 .with(Write::CreateAddress(deposit_address.clone()));
+            changes.writes.extend(first_key.map(|key| Write::CreateKey(Box::new(key.clone()))));
             // Before the record exists, see the watch set.
             self.watch.insert(address);
             match self.store.commit(changes).await {
                 Ok(()) => return Ok(NewMerchant { merchant, deposit_address, webhook_secret }),
+                Err(CommitError::Refused) if self.store.merchant(&merchant.id).await?.is_some() => {
+                    return Err(MerchantError::Exists(merchant.id));
+                }
                 // Somebody has the account, or its address was claimed as one that a lost merchant had.
                 Err(CommitError::Refused) => warn!(account, "this account is taken; another one is drawn"),
                 Err(error) => return Err(error.into()),
@@ -161,48 +162,51 @@ impl Merchants {
         }
         Err(CommitError::Refused.into())
     }
+}
 
-    /// Makes a key.
-    ///
-    /// # Errors
-    /// [`MerchantError::KeyNotAllowed`] for the scope `withdraw`, which needs caps and an address book that do not exist
-    /// yet, or for too long an IP list.
-    pub async fn create_key(&self, request: KeyRequest) -> Result<NewKey, MerchantError> {
-        if request.scopes.contains(&Scope::Withdraw) {
-            return Err(MerchantError::KeyNotAllowed(
-                "the scope withdraw is not available: this version cannot withdraw",
-            ));
+/// The id of the test twin of a merchant.
+#[must_use]
+pub fn twin_id(live: &MerchantId) -> MerchantId {
+    MerchantId::from_fact(&[Mode::Test.name(), live.as_str()])
+}
+
+/// The merchant's name and [`TWIN_SUFFIX`]; the end of a long name gives way.
+fn twin_name(live: &Label) -> Label {
+    let room = Label::LEN_MAX.saturating_sub(TWIN_SUFFIX.len());
+    let mut name = String::with_capacity(Label::LEN_MAX);
+    for character in live.as_str().chars() {
+        if name.len().saturating_add(character.len_utf8()) > room {
+            break;
         }
-        if request.mode == Mode::Test {
-            return Err(MerchantError::KeyNotAllowed(
-                "test keys are not available: this version has no simulated chain",
-            ));
+        name.push(character);
+    }
+    name.push_str(TWIN_SUFFIX);
+    // A piece of a label and a plain suffix are a label.
+    name.parse().unwrap_or_else(|_| live.clone())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_twin_is_named_after_its_merchant_within_the_length_of_a_name() {
+        let table = [
+            ("Café".to_owned(), "Café (test)".to_owned()),
+            ("x".repeat(64), format!("{} (test)", "x".repeat(57))),
+            ("é".repeat(32), format!("{} (test)", "é".repeat(28))),
+        ];
+        for (live, twin) in table {
+            let live: Label = live.parse().expect("a name");
+            assert_eq!(twin_name(&live).as_str(), twin);
         }
-        if request.ip_list.len() > IP_LIST_MAX {
-            return Err(MerchantError::KeyNotAllowed("the IP list is longer than 64 networks"));
-        }
-        if self.store.merchant(&request.merchant).await?.is_none() {
-            return Err(MerchantError::UnknownMerchant(request.merchant));
-        }
-        let id = KeyId::from_random(request.mode, bytes(self.random.as_ref()));
-        let digits = Zeroizing::new(hex::encode(Zeroizing::new(bytes::<SECRET_BYTES>(self.random.as_ref()))));
-        let secret = Zeroizing::new(format!("xps_{}_{}", request.mode.name(), digits.as_str()));
-        let mut scopes = request.scopes;
-        scopes.push(Scope::Read);
-        scopes.sort_unstable();
-        scopes.dedup();
-        let key = Key {
-            merchant: request.merchant,
-            label: request.label,
-            scopes,
-            scheme: request.scheme,
-            ip_list: request.ip_list,
-            secret: self.vault.seal(Purpose::ApiSecret, id.as_str(), secret.as_bytes()),
-            created_at: self.clock.now(),
-            revoked_at: None,
-            id,
-        };
-        self.store.commit(Changeset::new().with(Write::CreateKey(key.clone()))).await?;
-        Ok(NewKey { key, secret })
+    }
+
+    #[test]
+    fn a_twin_has_an_id_of_its_own_that_follows_from_its_merchant() {
+        let live = MerchantId::from_random([7; 16]);
+        assert_eq!(twin_id(&live), twin_id(&live));
+        assert_ne!(twin_id(&live), live);
+        assert_ne!(twin_id(&live), twin_id(&MerchantId::from_random([8; 16])));
     }
 }

@@ -6,5 +6,6 @@ pub mod egress;
 pub mod hooks;
 pub mod random;
 pub mod signer;
+pub mod simulation;
 pub mod store;
 pub mod vault;

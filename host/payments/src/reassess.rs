@@ -1,18 +1,20 @@
 //! One place where invoices change: new facts go in, the invoice's next revision and its events come out.
 //!
-//! Pure apart from the time stamp that it is given. The callers (scanner and settlement) store the result in the same
-//! transaction as the facts.
+//! Pure apart from the time stamp that it is given. The callers (the scanner, settlement and the merchant's decisions) store
+//! the result in the same transaction as the facts.
 
 use xthonpay_domain::amount::AmountError;
 use xthonpay_domain::deposit::Deposit;
 use xthonpay_domain::event::{Event, EventKind};
 use xthonpay_domain::id::{EventId, InvoiceId};
 use xthonpay_domain::invoice::assessment::{Facts, PaymentFact, Ruling, assess};
+use xthonpay_domain::invoice::resolution::Resolution;
 use xthonpay_domain::invoice::{Invoice, transition};
 use xthonpay_domain::text::ExternalId;
 use xthonpay_domain::time::Timestamp;
 
 use crate::delivery::audience::Audience;
+use crate::delivery::listeners::Listeners;
 use crate::port::store::{Changeset, Write};
 use crate::snapshot::{DecimalsOf, InvoiceEventData, InvoiceSnapshot, PaymentSnapshot, to_json};
 
@@ -25,10 +27,21 @@ pub struct NewFacts<'a> {
     pub payment_events: &'a [(EventKind, Deposit)],
     /// A new word of the rules; `None` keeps the old one.
     pub ruling: Option<Ruling>,
+    /// What the merchant decides now, if it does.
+    pub decision: Option<&'a Decision>,
     /// The time of the newest final block that is processed.
     pub finalized_time: Timestamp,
     /// Now, by the host's clock.
     pub at: Timestamp,
+}
+
+/// What a merchant decides about an invoice.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Decision {
+    /// It withdraws the invoice.
+    Cancel,
+    /// It says what becomes of what was received. Takes the place of what it said before.
+    Resolve(Resolution),
 }
 
 /// The invoice after the facts with the events that follow, or `None` when nothing changed.
@@ -42,6 +55,10 @@ pub fn reassess(
 ) -> Result<Option<(Invoice, Vec<Event>)>, AmountError> {
     let payments: Vec<PaymentFact> = facts.deposits.iter().map(PaymentFact::from).collect();
     let ruling = facts.ruling.or(invoice.ruling);
+    let resolution = match facts.decision {
+        Some(Decision::Resolve(resolution)) => Some(resolution),
+        Some(Decision::Cancel) | None => invoice.resolution.as_ref(),
+    };
     let assessment = assess(
         &invoice.terms,
         Facts {
@@ -50,14 +67,16 @@ pub fn reassess(
             before: invoice.assessment.state,
             flags_before: invoice.assessment.flags,
             ruling,
+            cancels: facts.decision == Some(&Decision::Cancel),
+            resolution,
         },
     )?;
-    let unchanged = assessment == invoice.assessment && ruling == invoice.ruling && facts.payment_events.is_empty();
-    if unchanged {
+    let mut next = Invoice { assessment, ruling, resolution: resolution.cloned(), ..invoice.clone() };
+    if next == *invoice && facts.payment_events.is_empty() {
         return Ok(None);
     }
-    let kinds = transition::events(&invoice.assessment, &assessment);
-    let mut next = Invoice { assessment, ruling, revision: invoice.revision.saturating_add(1), ..invoice.clone() };
+    next.revision = invoice.revision.saturating_add(1);
+    let kinds = transition::events(invoice.standing(), next.standing());
     let snapshot = InvoiceSnapshot::new(&next, facts.deposits, decimals);
     let payment_events = facts.payment_events.iter().map(|(kind, deposit)| (*kind, Some(deposit)));
     let told = payment_events.chain(kinds.into_iter().map(|kind| (kind, None)));
@@ -107,8 +126,8 @@ pub fn event_id(invoice: &InvoiceId, sequence: u64) -> EventId {
 }
 
 /// Adds an invoice's next revision and its events to a changeset.
-pub fn record(changes: &mut Changeset, invoice: Invoice, events: Vec<Event>) {
-    let audience = Audience::of(&invoice);
+pub fn record(changes: &mut Changeset, invoice: Invoice, events: Vec<Event>, listeners: &Listeners) {
+    let audience = Audience::of(&invoice, listeners);
     events.into_iter().for_each(|event| audience.record(changes, event));
     changes.push(Write::UpdateInvoice(Box::new(invoice)));
 }

@@ -24,6 +24,7 @@ use xthonpay_domain::text::ChainName;
 use xthonpay_domain::time::Timestamp;
 
 use crate::catalog::Catalog;
+use crate::delivery::listeners::Listeners;
 use crate::port::clock::Clock;
 use crate::port::hooks::{Hooks, PaymentReview};
 use crate::port::store::{Changeset, CommitError, READ_LIMIT_MAX, Store, StoreError};
@@ -83,6 +84,8 @@ pub struct Settlement {
     pub hooks: Arc<dyn Hooks>,
     /// Time of the records.
     pub clock: Arc<dyn Clock>,
+    /// Who hears of events.
+    pub listeners: Arc<Listeners>,
     /// Chain time, from the scanners.
     pub chains: Vec<SharedStatus>,
     /// Wake-ups.
@@ -268,10 +271,11 @@ impl Settlement {
         let finalized_time = self.store.cursor(chain).await?.map_or(Timestamp::EPOCH, |cursor| cursor.finalized.time);
         let at = self.clock.now();
         let finalized_time = self.known_time(invoice, finalized_time);
-        let facts = NewFacts { deposits: &deposits, payment_events: &[], ruling, finalized_time, at };
+        let facts = NewFacts { deposits: &deposits, payment_events: &[], ruling, decision: None, finalized_time, at };
         let Some((next, events)) = reassess(invoice, facts, self.catalog.as_ref())? else { return Ok(()) };
         let mut changes = Changeset::new();
-        record(&mut changes, next, events);
+        let _recording = self.listeners.recording();
+        record(&mut changes, next, events, &self.listeners);
         self.store.commit(changes).await?;
         self.wakeups.routing.notify_one();
         Ok(())

@@ -1,4 +1,4 @@
-//! How invoices, payments and deposits look from outside: the `data` of webhooks and of REST answers.
+//! How invoices, payments, deposits and webhook endpoints look from outside: the `data` of webhooks and of REST answers.
 //!
 //! These shapes are the public contract. Fields are added, never renamed or removed; amounts are decimal strings.
 
@@ -7,8 +7,12 @@ use serde::Serialize;
 use xthonpay_domain::amount::{Amount, Decimals};
 use xthonpay_domain::asset::AssetId;
 use xthonpay_domain::deposit::{Deposit, DepositState};
+use xthonpay_domain::event::EventFilter;
 use xthonpay_domain::invoice::Invoice;
+use xthonpay_domain::invoice::resolution::{Choice, Resolution};
 use xthonpay_domain::time::Timestamp;
+
+use crate::port::store::{Endpoint, EndpointState};
 
 /// Payments that a snapshot lists, the newest. Bounds the size of webhooks: an address can receive any number of transfers.
 pub const PAYMENTS_LISTED_MAX: usize = 20;
@@ -62,10 +66,27 @@ pub struct InvoiceSnapshot {
     pub created_at: String,
     /// RFC 3339, compared with the time of blocks.
     pub expires_at: String,
+    /// The merchant's last decision about what was received; `null` when there is none.
+    pub resolution: Option<ResolutionSnapshot>,
     /// How many transfers the address received.
     pub payments_total: usize,
     /// The newest of them, oldest first.
     pub payments: Vec<PaymentSnapshot>,
+}
+
+/// What a merchant decided about what an invoice received.
+#[derive(Clone, Debug, Serialize)]
+pub struct ResolutionSnapshot {
+    /// `accept`, `refund` or `ignore`.
+    pub choice: &'static str,
+    /// RFC 3339, by the host's clock.
+    pub at: String,
+    /// The sum of final payments that was decided about. Where `amount_received` is more, the rest came later.
+    pub amount: String,
+    /// Who is to get money back, of a refund.
+    pub refund_to: Option<String>,
+    /// How much, of a refund. Nothing is paid out by the decision itself.
+    pub refund_amount: Option<String>,
 }
 
 /// A transfer to an address of ours.
@@ -141,8 +162,26 @@ impl InvoiceSnapshot {
             metadata: metadata.map(|(key, value)| (key.to_string(), value.as_str().into())).collect(),
             created_at: rfc3339(invoice.created_at),
             expires_at: rfc3339(invoice.terms.expires_at),
+            resolution: invoice.resolution.as_ref().map(|made| ResolutionSnapshot::new(made, asset, decimals)),
             payments_total: deposits.len(),
             payments: newest(deposits).into_iter().map(|deposit| PaymentSnapshot::new(deposit, decimals)).collect(),
+        }
+    }
+}
+
+impl ResolutionSnapshot {
+    fn new(resolution: &Resolution, asset: &AssetId, decimals: &dyn DecimalsOf) -> Self {
+        let refund = match &resolution.choice {
+            Choice::Refund { to, amount } => Some((to.to_string(), decimals.show(asset, *amount))),
+            Choice::Accept | Choice::Ignore => None,
+        };
+        let (refund_to, refund_amount) = refund.unzip();
+        Self {
+            choice: resolution.choice.name(),
+            at: rfc3339(resolution.at),
+            amount: decimals.show(asset, resolution.judged),
+            refund_to,
+            refund_amount,
         }
     }
 }
@@ -202,6 +241,71 @@ pub enum InvoiceEventData<'a> {
 pub struct DepositEventData {
     /// The deposit.
     pub deposit: PaymentSnapshot,
+}
+
+/// A webhook endpoint, without its secrets.
+#[derive(Clone, Debug, Serialize)]
+pub struct EndpointSnapshot {
+    /// Public id.
+    pub endpoint_id: String,
+    /// Where its deliveries go.
+    pub url: String,
+    /// The kinds of events that it hears of; `null` means all.
+    pub events: Option<Vec<&'static str>>,
+    /// The merchant's name for it.
+    pub label: Option<String>,
+    /// The plugin that shapes its bodies; `null` means the one of the deployment.
+    pub format: Option<String>,
+    /// `enabled`, `paused`, `disabled` or `removed`.
+    pub status: &'static str,
+    /// Why the host switched it off.
+    pub disabled_reason: Option<String>,
+    /// RFC 3339, when the host switched it off.
+    pub disabled_at: Option<String>,
+    /// RFC 3339, since when every attempt failed.
+    pub failing_since: Option<String>,
+    /// RFC 3339, until when the secret before the last rotation signs beside the new one.
+    pub previous_secret_until: Option<String>,
+    /// RFC 3339.
+    pub created_at: String,
+}
+
+impl EndpointSnapshot {
+    /// A snapshot of `endpoint`.
+    #[must_use]
+    pub fn new(endpoint: &Endpoint) -> Self {
+        let (status, disabled) = match &endpoint.state {
+            EndpointState::Enabled => ("enabled", None),
+            EndpointState::Paused => ("paused", None),
+            EndpointState::Disabled { reason, at } => ("disabled", Some((reason.clone(), rfc3339(*at)))),
+            EndpointState::Removed => ("removed", None),
+        };
+        let (disabled_reason, disabled_at) = disabled.unzip();
+        let events = match &endpoint.events {
+            EventFilter::All => None,
+            EventFilter::Only(kinds) => Some(kinds.iter().map(|kind| kind.name()).collect()),
+        };
+        Self {
+            endpoint_id: endpoint.id.to_string(),
+            url: endpoint.url.to_string(),
+            events,
+            label: endpoint.label.as_ref().map(ToString::to_string),
+            format: endpoint.format.as_ref().map(ToString::to_string),
+            status,
+            disabled_reason,
+            disabled_at,
+            failing_since: endpoint.failing_since.map(rfc3339),
+            previous_secret_until: endpoint.retiring_secret.as_ref().map(|retiring| rfc3339(retiring.until)),
+            created_at: rfc3339(endpoint.created_at),
+        }
+    }
+}
+
+/// The `data` of an event about a webhook endpoint.
+#[derive(Clone, Debug, Serialize)]
+pub struct EndpointEventData {
+    /// The endpoint.
+    pub endpoint: EndpointSnapshot,
 }
 
 /// A snapshot as JSON text.

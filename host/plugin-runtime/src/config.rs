@@ -8,6 +8,7 @@ use std::path::PathBuf;
 
 use serde::de::{self, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
+use xthonpay_domain::text::PluginName;
 
 use crate::artefact::Digest;
 use crate::limits::LimitsConfig;
@@ -20,6 +21,8 @@ pub struct RuntimeConfig {
     pub plugins: BTreeMap<String, PluginConfig>,
     /// Which plugin serves which hook.
     pub bindings: HookBindings,
+    /// The formats of webhooks that an endpoint may choose besides the bound one: `webhooks.formats`.
+    pub formats: Vec<PluginName>,
     /// Where compiled code is kept between starts; `None` compiles at every start. Created if missing, for the owner
     /// alone: whoever can write there decides what runs in the host.
     pub cache_dir: Option<PathBuf>,

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use thiserror::Error;
 use tracing::warn;
+use xthonpay_domain::text::PluginName;
 use xthonpay_payments::port::clock::Clock;
 use xthonpay_payments::port::hooks::{Hooks, InvoiceRules, WebhookFormat};
 
@@ -20,6 +21,9 @@ use crate::loader::{About, Loader};
 
 /// Rules that may be chained. Every draft waits for all of them.
 const RULES_MAX: usize = 16;
+
+/// Formats that endpoints may choose from. Each is a plugin in memory.
+const FORMATS_MAX: usize = 16;
 
 /// A host that cannot start with these plugins.
 #[derive(Debug, Error)]
@@ -52,6 +56,24 @@ pub enum LoadError {
         hook: Hook,
         /// The plugin.
         plugin: String,
+    },
+    /// A format that endpoints may choose has no table.
+    #[error("webhooks.formats names `{plugin}`, and there is no table [plugins.{plugin}]: add it, or correct the name")]
+    FormatNotConfigured {
+        /// The plugin.
+        plugin: String,
+    },
+    /// A format that endpoints may choose is there twice.
+    #[error("webhooks.formats names `{plugin}` twice: remove one")]
+    FormatTwice {
+        /// The plugin.
+        plugin: String,
+    },
+    /// Too many formats to choose from.
+    #[error("webhooks.formats names {count} plugins, more than {FORMATS_MAX}: remove some")]
+    TooManyFormats {
+        /// How many.
+        count: usize,
     },
     /// Too many rules in the chain.
     #[error("hooks.invoice-rules names {count} plugins, more than {RULES_MAX}: remove some")]
@@ -90,6 +112,9 @@ impl LoadError {
             Self::HookNotServed { .. }
             | Self::NotConfigured { .. }
             | Self::BoundTwice { .. }
+            | Self::FormatNotConfigured { .. }
+            | Self::FormatTwice { .. }
+            | Self::TooManyFormats { .. }
             | Self::TooManyRules { .. }
             | Self::RequiredUnbound { .. } => false,
         }
@@ -174,6 +199,8 @@ pub enum PluginState {
 struct Set {
     rules: Vec<Arc<Bound<InvoiceRulesHook>>>,
     format: Option<Arc<Bound<WebhookFormatHook>>>,
+    /// What endpoints may choose besides the bound format.
+    formats: Vec<Arc<Bound<WebhookFormatHook>>>,
 }
 
 /// The plugins of a host.
@@ -202,6 +229,10 @@ impl PluginHost {
         if let Some(name) = &config.bindings.webhook_format {
             set.format = Some(bind(&loader, name, &config).await?);
         }
+        let is_bound = |name: &str| config.bindings.webhook_format.as_deref() == Some(name);
+        for name in config.formats.iter().map(PluginName::as_str).filter(|name| !is_bound(name)) {
+            set.formats.push(bind(&loader, name, &config).await?);
+        }
         Ok(Self { loader, set: ArcSwap::from_pointee(set), unbound })
     }
 
@@ -213,13 +244,13 @@ impl PluginHost {
     pub async fn reload(&self, name: &str, config: &PluginConfig) -> Result<(), ReloadError> {
         let set = self.set.load_full();
         let is_rules = set.rules.iter().any(|bound| bound.name == name);
-        let is_format = set.format.as_ref().is_some_and(|bound| bound.name == name);
+        let is_format = set.formats_of_endpoints().any(|bound| bound.name == name);
         if is_rules {
             let fresh = candidate(&self.loader, name, config).await?;
             self.set.rcu(|set| set.with_rules(&fresh));
         } else if is_format {
             let fresh = candidate(&self.loader, name, config).await?;
-            self.set.rcu(|set| Set { format: Some(Arc::clone(&fresh)), ..Set::clone(set) });
+            self.set.rcu(|set| set.with_format(&fresh));
         } else {
             return Err(ReloadError::NotBound { plugin: name.to_owned() });
         }
@@ -232,7 +263,8 @@ impl PluginHost {
         let set = self.set.load();
         let unbound = |name: &String| PluginReport { name: name.clone(), hook: None, state: PluginState::Unbound };
         let rules = set.rules.iter().map(|bound| bound.report());
-        rules.chain(set.format.iter().map(|bound| bound.report())).chain(self.unbound.iter().map(unbound)).collect()
+        let formats = set.formats_of_endpoints().map(|bound| bound.report());
+        rules.chain(formats).chain(self.unbound.iter().map(unbound)).collect()
     }
 
     /// Whether a bound plugin is not loaded, or is left alone because it failed too often.
@@ -251,15 +283,39 @@ impl Hooks for PluginHost {
     fn webhook_format(&self) -> Option<Arc<dyn WebhookFormat>> {
         self.set.load().format.as_ref().map(|bound| Arc::clone(bound) as Arc<dyn WebhookFormat>)
     }
+
+    fn webhook_format_named(&self, name: &PluginName) -> Option<Arc<dyn WebhookFormat>> {
+        let set = self.set.load();
+        let mut named = set.formats_of_endpoints().filter(|bound| bound.name == name.as_str());
+        named.next().map(|bound| Arc::clone(bound) as Arc<dyn WebhookFormat>)
+    }
 }
 
 impl Set {
     /// The set with `fresh` in the place of the rules of the same name.
     fn with_rules(&self, fresh: &Arc<Bound<InvoiceRulesHook>>) -> Self {
-        let replace =
-            |bound: &Arc<Bound<InvoiceRulesHook>>| Arc::clone(if bound.name == fresh.name { fresh } else { bound });
-        Self { rules: self.rules.iter().map(replace).collect(), format: self.format.clone() }
+        Self { rules: exchanged(&self.rules, fresh), ..self.clone() }
     }
+
+    /// The set with `fresh` in the place of the format of the same name.
+    fn with_format(&self, fresh: &Arc<Bound<WebhookFormatHook>>) -> Self {
+        let format = self.format.iter().map(|bound| newer(bound, fresh)).next();
+        Self { format, formats: exchanged(&self.formats, fresh), ..self.clone() }
+    }
+
+    /// What endpoints may choose: the bound format first.
+    fn formats_of_endpoints(&self) -> impl Iterator<Item = &Arc<Bound<WebhookFormatHook>>> {
+        self.format.iter().chain(&self.formats)
+    }
+}
+
+/// `fresh` if it has the name of `bound`, which serves on otherwise.
+fn newer<H: Served>(bound: &Arc<Bound<H>>, fresh: &Arc<Bound<H>>) -> Arc<Bound<H>> {
+    Arc::clone(if bound.name == fresh.name { fresh } else { bound })
+}
+
+fn exchanged<H: Served>(bound: &[Arc<Bound<H>>], fresh: &Arc<Bound<H>>) -> Vec<Arc<Bound<H>>> {
+    bound.iter().map(|bound| newer(bound, fresh)).collect()
 }
 
 impl<H: Served> Bound<H> {
@@ -305,6 +361,19 @@ fn check_bindings(config: &RuntimeConfig) -> Result<BTreeSet<String>, LoadError>
             }
             unbound.remove(*name);
         }
+    }
+    if config.formats.len() > FORMATS_MAX {
+        return Err(LoadError::TooManyFormats { count: config.formats.len() });
+    }
+    for (position, name) in config.formats.iter().enumerate() {
+        let plugin = || name.to_string();
+        if !config.plugins.contains_key(name.as_str()) {
+            return Err(LoadError::FormatNotConfigured { plugin: plugin() });
+        }
+        if config.formats.iter().take(position).any(|earlier| earlier == name) {
+            return Err(LoadError::FormatTwice { plugin: plugin() });
+        }
+        unbound.remove(name.as_str());
     }
     if bindings.invoice_rules.len() > RULES_MAX {
         return Err(LoadError::TooManyRules { count: bindings.invoice_rules.len() });

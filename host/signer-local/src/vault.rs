@@ -9,7 +9,8 @@ impl LocalSigner {
     fn data_key(&self, purpose: Purpose) -> &SealingKey {
         match purpose {
             Purpose::ApiSecret => &self.api_secret,
-            Purpose::WebhookSecret => &self.webhook_secret,
+            // Kept answers show webhook secrets, and the name of the purpose keeps the two apart.
+            Purpose::WebhookSecret | Purpose::KeptAnswer => &self.webhook_secret,
         }
     }
 }
@@ -40,7 +41,7 @@ mod tests {
     #[test]
     fn opens_what_it_sealed() {
         let signer = VaultDir::new().signer();
-        for purpose in [Purpose::ApiSecret, Purpose::WebhookSecret] {
+        for purpose in [Purpose::ApiSecret, Purpose::WebhookSecret, Purpose::KeptAnswer] {
             for (row, secret) in [("key_1", SECRET), ("", SECRET), ("key_1", b"".as_slice()), ("a\0b", &[0xff; 4_096])]
             {
                 let sealed = signer.seal(purpose, row, secret);
@@ -59,6 +60,7 @@ mod tests {
             (Purpose::ApiSecret, "key_1\0"),
             (Purpose::ApiSecret, ""),
             (Purpose::WebhookSecret, "key_1"),
+            (Purpose::KeptAnswer, "key_1"),
         ] {
             assert_eq!(signer.open(purpose, row, &sealed).err(), Some(VaultError), "{purpose:?} {row:?}");
         }

@@ -1,6 +1,6 @@
 //! The store of the host in SurrealDB; the only crate that names it.
 //!
-//! [`SurrealStore`] implements the port `xthonpay_payments::port::store::Store`. Three decisions carry the rest:
+//! [`SurrealStore`] implements the port `xthonpay_payments::port::store::Store`. Four decisions carry the rest:
 //!
 //! - **Records are found by their id.** Whatever must be unique is a record's id, created or refused inside the transaction.
 //!   Lists are ranges of ids in a table of entries that have no content. There is no secondary index, so nothing depends on
@@ -10,6 +10,8 @@
 //!   reading the records again.
 //! - **Changesets are stored in groups.** One task puts changesets that have no record in common into one transaction and
 //!   acknowledges each when that transaction is on disk. If one of a group is refused, the others are stored without it.
+//! - **Events get their places when they are stored.** The same task numbers them, so the order of the feed is the order of the
+//!   commits, and readers are told of a place only when it is on disk.
 //!
 //! What this crate does not do: it never reads a clock, never draws a random number, and never decides anything about money.
 

@@ -14,11 +14,13 @@ use core::ops::Bound;
 use surrealdb::types::{Array, RecordId, RecordIdKey, RecordIdKeyRange, Value};
 use xthonpay_domain::access::KeyId;
 use xthonpay_domain::address::Address;
-use xthonpay_domain::id::{DeliveryId, DepositId, EventId, InvoiceId, MerchantId};
+use xthonpay_domain::id::{DeliveryId, DepositId, EndpointId, EventId, InvoiceId, MerchantId};
 use xthonpay_domain::invoice::assessment::InvoiceState;
 use xthonpay_domain::text::ChainName;
 use xthonpay_domain::time::Timestamp;
+use xthonpay_payments::port::store::{DeliveryState, KeptAnswer};
 
+use crate::record::delivery::state_word;
 use crate::table::{Table, text};
 
 /// A list, or a part of one that begins with the same key.
@@ -65,9 +67,14 @@ impl List {
         Self::named("suspended")
     }
 
-    /// Deposits on an invoice's address.
-    pub(crate) fn deposits_of(invoice: &InvoiceId) -> Self {
-        Self::named("deposits").of(text(invoice.as_str()))
+    /// A merchant's deposits, newest first by the time of their block.
+    pub(crate) fn payments_of(merchant: &MerchantId) -> Self {
+        Self::named("payments_of").of(text(merchant.as_str()))
+    }
+
+    /// Deposits on an invoice's address, newest first by the time of their block.
+    pub(crate) fn payments_for(invoice: &InvoiceId) -> Self {
+        Self::named("payments_for").of(text(invoice.as_str()))
     }
 
     /// Deposits on an address that was made for no invoice, in the order of their ids.
@@ -78,6 +85,21 @@ impl List {
     /// A merchant's addresses that were made for no invoice, the lowest index first.
     pub(crate) fn deposit_addresses(merchant: &MerchantId) -> Self {
         Self::named("deposit_addresses").of(text(merchant.as_str()))
+    }
+
+    /// A merchant's keys, in the order of their ids.
+    pub(crate) fn keys_of(merchant: &MerchantId) -> Self {
+        Self::named("keys_of").of(text(merchant.as_str()))
+    }
+
+    /// A merchant's endpoints that are not removed, the oldest first.
+    pub(crate) fn endpoints_of(merchant: &MerchantId) -> Self {
+        Self::named("endpoints_of").of(text(merchant.as_str()))
+    }
+
+    /// A merchant's events, in the order of their commits.
+    pub(crate) fn feed(merchant: &MerchantId) -> Self {
+        Self::named("feed").of(text(merchant.as_str()))
     }
 
     /// Events that are not routed, the oldest first.
@@ -95,14 +117,34 @@ impl List {
         Self::named("due")
     }
 
+    /// A merchant's deliveries of an event, newest first.
+    pub(crate) fn deliveries_of(merchant: &MerchantId, event: &EventId) -> Self {
+        Self::named("deliveries_of").of(text(merchant.as_str())).of(text(event.as_str()))
+    }
+
+    /// A merchant's deliveries to an endpoint, newest first.
+    pub(crate) fn deliveries_to(merchant: &MerchantId, endpoint: &EndpointId) -> Self {
+        Self::named("deliveries_to").of(text(merchant.as_str())).of(text(endpoint.as_str()))
+    }
+
+    /// A merchant's deliveries in a state, newest first. Every delivery stands in one of them, so there is no list of all.
+    pub(crate) fn deliveries_in(merchant: &MerchantId, state: DeliveryState) -> Self {
+        Self::named("deliveries_in").of(text(merchant.as_str())).of(text(state_word(state)))
+    }
+
+    /// Kept answers, the one that expires first in front.
+    pub(crate) fn expiring_answers() -> Self {
+        Self::named("expiring_answers")
+    }
+
     /// Used signatures, the one that expires first in front.
     pub(crate) fn expiring_signatures() -> Self {
         Self::named("expiring_signatures")
     }
 
-    /// Where an invoice stands in a list that is newest first.
-    pub(crate) fn newest_first(self, created_at: Timestamp, id: &InvoiceId) -> RecordId {
-        self.of(falling(created_at.as_millis())).of(descending(id)).of(text(id.as_str())).entry()
+    /// Where a record stands in a list that is newest first, by a time and then by its id.
+    pub(crate) fn newest_first(self, time: Timestamp, id: &str) -> RecordId {
+        self.of(falling(time.as_millis())).of(descending(id)).of(text(id)).entry()
     }
 
     /// Where an invoice stands in a list that is ordered by a time.
@@ -123,6 +165,27 @@ impl List {
     /// Where an address stands.
     pub(crate) fn address(self, index: u32, address: &Address) -> RecordId {
         self.of(rising(index.into())).of(text(&address.to_lower_hex())).entry()
+    }
+
+    /// Where a key stands.
+    pub(crate) fn key(self, id: &KeyId) -> RecordId {
+        self.of(text(id.as_str())).entry()
+    }
+
+    /// Where an endpoint stands.
+    pub(crate) fn endpoint(self, created_at: Timestamp, id: &EndpointId) -> RecordId {
+        self.of(rising(created_at.as_millis())).of(text(id.as_str())).entry()
+    }
+
+    /// Where an event stands in the feed.
+    pub(crate) fn event_in_feed(self, place: u64, id: &EventId) -> RecordId {
+        self.of(rising(place)).of(text(id.as_str())).entry()
+    }
+
+    /// Where a kept answer stands. The key of the entry ends in that of the answer.
+    pub(crate) fn answer(self, kept: &KeptAnswer) -> RecordId {
+        let of_merchant = self.of(rising(kept.expires_at.as_millis())).of(text(kept.merchant.as_str()));
+        of_merchant.of(text(&kept.call)).of(text(kept.key.as_str())).entry()
     }
 
     /// Where an event stands among all.
@@ -165,6 +228,12 @@ impl List {
         self.range(start.unwrap_or_else(|| self.start()), Bound::Excluded(self.end()))
     }
 
+    /// Of a feed: what stands from `start` on and before `end`, which is not below it.
+    pub(crate) fn places(&self, start: u64, end: u64) -> RecordId {
+        let at = |place| self.clone().of(rising(place)).0;
+        self.range(Bound::Included(at(start)), Bound::Excluded(at(end)))
+    }
+
     /// Of a list of invoices that is ordered by a time: what stands before `time` and comes behind `after`.
     pub(crate) fn invoices_before(&self, time: Timestamp, after: Option<&(Timestamp, InvoiceId)>) -> RecordId {
         let end = self.clone().of(rising(time.as_millis())).0;
@@ -172,6 +241,12 @@ impl List {
         // A place behind the end is the end: the range is empty, and not in the wrong order.
         let start = start.map(|start| if start < end { Bound::Excluded(start) } else { Bound::Included(end.clone()) });
         self.range(start.unwrap_or_else(|| self.start()), Bound::Excluded(end))
+    }
+
+    /// Of the list of unrouted events: what comes behind `after`.
+    pub(crate) fn behind_event(&self, (at, sequence, id): &(Timestamp, u64, EventId)) -> RecordId {
+        let place = self.clone().of(rising(at.as_millis())).of(rising(*sequence)).of(text(id.as_str())).0;
+        self.range(Bound::Excluded(place), Bound::Excluded(self.end()))
     }
 
     /// Of the list of due deliveries: what is due at `now` and comes behind `after`.
@@ -188,14 +263,14 @@ impl List {
         &self,
         from: Option<Timestamp>,
         to: Option<Timestamp>,
-        after: Option<&(Timestamp, InvoiceId)>,
+        after: Option<(Timestamp, &str)>,
     ) -> RecordId {
         // A list that is newest first begins at the latest time.
         let behind = after.map(|(time, id)| {
-            Bound::Excluded(self.clone().of(falling(time.as_millis())).of(descending(id)).of(text(id.as_str())).0)
+            Bound::Excluded(self.clone().of(falling(time.as_millis())).of(descending(id)).of(text(id)).0)
         });
         let since = to.map(|to| Bound::Included(self.clone().of(falling(to.as_millis())).0));
-        let behind_is_later = after.zip(to).is_none_or(|((time, _), to)| *time <= to);
+        let behind_is_later = after.zip(to).is_none_or(|((time, _), to)| time <= to);
         let start = if behind_is_later { behind.or(since) } else { since };
         let end = from.map_or_else(|| self.end(), |from| self.clone().of(falling(from.as_millis())).end());
         self.range(start.unwrap_or_else(|| self.start()), Bound::Excluded(end))
@@ -240,8 +315,8 @@ fn falling(number: u64) -> Value {
 }
 
 /// An id in descending order: each hexadecimal digit behind the prefix counted down from the last one.
-fn descending(id: &InvoiceId) -> Value {
-    let digits = id.as_str().strip_prefix(InvoiceId::PREFIX).unwrap_or_default();
+fn descending(id: &str) -> Value {
+    let digits = id.split_once('_').map_or(id, |(_, digits)| digits);
     let counted_down =
         |digit: char| digit.to_digit(16).and_then(|value| char::from_digit(15_u32.saturating_sub(value), 16));
     text(&digits.chars().filter_map(counted_down).collect::<String>())
@@ -256,7 +331,7 @@ mod tests {
 
     fn invoice_entry(millis: u64, id: [u8; 16]) -> RecordId {
         let merchant = MerchantId::from_random([0; 16]);
-        List::invoices_of(&merchant).newest_first(Timestamp::from_millis(millis), &InvoiceId::from_random(id))
+        List::invoices_of(&merchant).newest_first(Timestamp::from_millis(millis), InvoiceId::from_random(id).as_str())
     }
 
     #[test]

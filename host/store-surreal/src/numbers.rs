@@ -72,7 +72,8 @@ pub(crate) async fn probe(connection: &Connection, writer: &Writer) -> Result<()
     }
 }
 
-/// Removes used signatures that expired before `now`, and blocks of a chain below `keep_from`; returns how many.
+/// Removes used signatures and kept answers that expired before `now`, and blocks of a chain below `keep_from`; returns how
+/// many.
 pub(crate) async fn forget(
     connection: &Connection,
     writer: &Writer,
@@ -80,15 +81,18 @@ pub(crate) async fn forget(
     chain: &ChainName,
     keep_from: BlockNumber,
 ) -> Result<usize, StoreError> {
-    let expired = read::ids(connection, List::expiring_signatures().before(now.as_millis()), FORGET_MAX).await?;
+    let before = async |list: List| read::ids(connection, list.before(now.as_millis()), FORGET_MAX).await;
+    let used = before(List::expiring_signatures()).await?;
+    let kept = before(List::expiring_answers()).await?;
     let blocks = read::ids(connection, blocks_below(chain, keep_from), FORGET_MAX).await?;
+    let signatures = used.iter().filter_map(|entry| record_at::<2>(entry, Table::UsedSignature));
+    let answers = kept.iter().filter_map(|entry| record_at::<3>(entry, Table::KeptAnswer));
     let mut plan = Plan::default();
-    let signatures = expired.iter().filter_map(signature_of);
-    for id in signatures.chain(expired.iter().cloned()).chain(blocks.iter().cloned()) {
+    for id in signatures.chain(answers).chain([&used, &kept, &blocks].into_iter().flatten().cloned()) {
         plan.remove(id).map_err(own_contradiction)?;
     }
     writer.store(plan).await.map_err(not_refused)?;
-    Ok(expired.len().saturating_add(blocks.len()))
+    Ok(used.len().saturating_add(kept.len()).saturating_add(blocks.len()))
 }
 
 fn blocks_below(chain: &ChainName, keep_from: BlockNumber) -> RecordId {
@@ -97,12 +101,12 @@ fn blocks_below(chain: &ChainName, keep_from: BlockNumber) -> RecordId {
     read::range_of(Table::Block, core::ops::Bound::Included(all_of_chain), core::ops::Bound::Excluded(end))
 }
 
-/// The signature that stands at an entry of the list of expiring ones, whose key ends in the signature's own.
-fn signature_of(entry: &RecordId) -> Option<RecordId> {
+/// The record that stands at an entry of a list of expiring ones, whose key ends in the `PARTS` of the record's own.
+fn record_at<const PARTS: usize>(entry: &RecordId, table: Table) -> Option<RecordId> {
     let RecordIdKey::Array(parts) = &entry.key else { return None };
     let parts: &[Value] = parts;
-    let (_, key) = parts.split_last_chunk::<2>()?;
-    Some(Table::UsedSignature.composite(key.to_vec()))
+    let (_, key) = parts.split_last_chunk::<PARTS>()?;
+    Some(table.composite(key.to_vec()))
 }
 
 /// Each plan here has one change per record.

@@ -9,6 +9,7 @@ use surrealdb::opt::capabilities::Capabilities;
 use surrealdb::opt::{Config, WaitFor};
 use thiserror::Error;
 use tokio::time::timeout;
+use xthonpay_payments::port::store::StoreError;
 
 use crate::config::{Endpoint, EndpointError, SurrealConfig, asks_for_durability, durable_address};
 use crate::connection::{Connection, Keeper, Live};
@@ -69,6 +70,9 @@ pub enum OpenError {
     /// The schema cannot be used.
     #[error(transparent)]
     Schema(#[from] SchemaError),
+    /// Where the feeds of events go on is not known.
+    #[error("the end of the feeds of events in the store cannot be read: {0}")]
+    Feed(#[source] StoreError),
 }
 
 impl OpenError {
@@ -79,6 +83,7 @@ impl OpenError {
             Self::Endpoint(error) => error.is_transient(),
             Self::Directory(error) => error.is_transient(),
             Self::Schema(error) => error.is_transient(),
+            Self::Feed(error) => error.is_transient(),
             Self::Engine { .. } | Self::LogNotPutAway { .. } => true,
             Self::NotDurable { .. } | Self::User { .. } => false,
         }

@@ -6,15 +6,17 @@
 use std::collections::BTreeMap;
 
 use surrealdb::types::{RecordId, SurrealValue, Value};
+use xthonpay_domain::id::{EventId, MerchantId};
 use xthonpay_payments::port::store::{Changeset, CommitError, Write};
 
 use crate::record::balance::StoredBalance;
 use crate::record::block::ProcessedBlock;
+use crate::record::key_use::KeyUse;
 use crate::record::reservation::{TakenAccount, TakenExternalId};
 use crate::record::{
-    REVISION, Record, Row, address, balance, block, cursor, delivery, deposit, encode, event, invoice,
+    REVISION, Record, Row, address, balance, block, cursor, delivery, deposit, encode, endpoint, event, invoice,
 };
-use crate::record::{key, merchant, posting, reservation, unlist, used_signature};
+use crate::record::{kept_answer, key, key_use, merchant, posting, reservation, unlist, used_signature};
 use crate::table::Table;
 use crate::whole::Whole;
 
@@ -62,6 +64,14 @@ pub(crate) struct Change {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Plan {
     changes: BTreeMap<RecordId, Change>,
+    events: Vec<NewEvent>,
+}
+
+/// An event that a plan makes, and whose feed it belongs to.
+#[derive(Clone, Debug)]
+pub(crate) struct NewEvent {
+    pub(crate) merchant: MerchantId,
+    pub(crate) id: EventId,
 }
 
 /// A changeset whose writes cannot all hold, whatever is stored.
@@ -80,6 +90,17 @@ impl Plan {
         let mut plan = Self::default();
         changes.writes.iter().try_for_each(|write| plan.write(write))?;
         Ok(plan)
+    }
+
+    /// One change of one record.
+    pub(crate) fn of_one(id: RecordId, change: Change) -> Self {
+        Self { changes: BTreeMap::from([(id, change)]), events: Vec::new() }
+    }
+
+    /// The events that are made, in the order in which the changeset makes them. Which places in the feed they get is only
+    /// known when they are stored, see [`crate::writer`].
+    pub(crate) fn events(&self) -> &[NewEvent] {
+        &self.events
     }
 
     /// The changes.
@@ -104,7 +125,13 @@ impl Plan {
                 self.create(reservation::account_id(new.account), &account, Vec::new())?;
                 self.create(merchant::id(&new.id), new, Vec::new())
             }
-            Write::CreateKey(new) => self.create(key::id(&new.id), new, Vec::new()),
+            Write::CreateKey(new) => self.create(key::id(&new.id), new.as_ref(), key::entries(new)),
+            Write::UpdateKey(next) => self.revise(key::id(&next.id), next.as_ref(), next.revision),
+            Write::NoteKeyUse { key, at } => {
+                self.put(key_use::id(key), Expected::Anything, &KeyUse { key: key.clone(), at: *at })
+            }
+            Write::CreateEndpoint(new) => self.create(endpoint::id(&new.id), new.as_ref(), Vec::new()),
+            Write::UpdateEndpoint(next) => self.revise(endpoint::id(&next.id), next.as_ref(), next.revision),
             Write::CreateAddress(new) => self.create(address::id(&new.address), new, address::entries(new)),
             Write::CreateInvoice(new) => {
                 if let Some(external_id) = new.external_id.clone() {
@@ -129,11 +156,14 @@ impl Plan {
                 let next = StoredBalance { merchant, asset, balance: *balance, revision };
                 self.begin_or_revise(balance::id(&next.merchant, &next.asset), &next, revision)
             }
-            Write::CreateEvent(new) => self.create(event::id(&new.id), new, Vec::new()),
+            Write::CreateEvent(new) => {
+                self.events.push(NewEvent { merchant: new.merchant.clone(), id: new.id.clone() });
+                self.create(event::id(&new.id), new, Vec::new())
+            }
             Write::MarkRouted(routed) => {
                 self.change(event::id(routed), Change { expected: Expected::Anything, effect: Effect::Unlisted })
             }
-            Write::CreateDelivery(new) => self.create(delivery::id(&new.id), new.as_ref(), Vec::new()),
+            Write::CreateDelivery(new) => self.create(delivery::id(&new.id), new.as_ref(), delivery::entries(new)),
             Write::UpdateDelivery(next) => self.revise(delivery::id(&next.id), next.as_ref(), next.revision),
             Write::PutBlock { chain, block } => {
                 let processed = ProcessedBlock { chain: chain.clone(), block: *block };
@@ -142,6 +172,10 @@ impl Plan {
             Write::SetCursor(next) => self.begin_or_revise(cursor::id(&next.chain), next, next.revision),
             Write::UseSignature(used) => {
                 self.create(used_signature::id(&used.key, &used.signature), used, used_signature::entries(used))
+            }
+            Write::KeepAnswer(kept) => {
+                let id = kept_answer::id(&kept.merchant, &kept.call, &kept.key);
+                self.create(id, kept.as_ref(), kept_answer::entries(kept))
             }
         }
     }

@@ -2,17 +2,21 @@
 //!
 //! These are all the texts that read; none scans a table but in pages. Each call is one statement and so sees one state of the store.
 
+mod deliveries;
 mod events;
 mod invoices;
+mod payments;
 
 use core::ops::Bound;
 
-use surrealdb::types::{RecordId, RecordIdKey, RecordIdKeyRange, Value, Variables};
+use surrealdb::types::{Array, RecordId, RecordIdKey, RecordIdKeyRange, Value, Variables};
 use xthonpay_domain::address::Address;
 use xthonpay_payments::port::store::{READ_LIMIT_MAX, StoreError};
 
-pub(crate) use events::unrouted_events;
+pub(crate) use deliveries::deliveries;
+pub(crate) use events::{feed, unrouted_events, unrouted_events_behind};
 pub(crate) use invoices::{invoice_by_external_id, invoices};
+pub(crate) use payments::payments;
 
 use crate::connection::{Connection, bind, bind_id};
 use crate::record::{Record, RowError, address, decode, text_key};
@@ -26,6 +30,9 @@ const BY_ID: &str = "SELECT * FROM ONLY $id;";
 /// The key of an entry ends in the key of the record that stands there.
 const LISTED: &str =
     "SELECT VALUE type::record($table, array::last(record::id(id))).* FROM array::first([$range]) LIMIT $limit;";
+/// For each range of entries, the records that stand there.
+const LISTED_IN_EACH: &str = "RETURN $ranges.map(|$range| \
+    (SELECT VALUE type::record($table, array::last(record::id(id))).* FROM array::first([$range]) LIMIT $limit));";
 const LISTED_ALL: &str = "SELECT VALUE type::record($table, array::last(record::id(id))).* FROM $range;";
 const IDS: &str = "SELECT VALUE id FROM array::first([$range]) LIMIT $limit;";
 const ROWS: &str = "SELECT * FROM array::first([$range]) LIMIT $limit;";
@@ -45,6 +52,19 @@ pub(crate) async fn listed<R: Record>(
     limit: usize,
 ) -> Result<Vec<R>, StoreError> {
     decode_all(connection.read(LISTED, bind_list(R::TABLE, range, Some(limit))).await?)
+}
+
+/// The first records of parts of several lists, at most [`READ_LIMIT_MAX`] of each, as they are at one moment.
+pub(crate) async fn listed_in_each<R: Record>(
+    connection: &Connection,
+    ranges: Vec<RecordId>,
+    limit: usize,
+) -> Result<Vec<R>, StoreError> {
+    let mut variables = bind("ranges", Array::from(ranges));
+    variables.insert("table", R::TABLE.name().to_owned());
+    variables.insert("limit", limit.min(READ_LIMIT_MAX));
+    let found = list(connection.read(LISTED_IN_EACH, variables).await?);
+    found.into_iter().flat_map(list).map(decode).collect()
 }
 
 /// Every record of a part of a list.

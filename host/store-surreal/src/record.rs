@@ -10,9 +10,12 @@ pub(crate) mod counter;
 pub(crate) mod cursor;
 pub(crate) mod delivery;
 pub(crate) mod deposit;
+pub(crate) mod endpoint;
 pub(crate) mod event;
 pub(crate) mod invoice;
+pub(crate) mod kept_answer;
 pub(crate) mod key;
+pub(crate) mod key_use;
 pub(crate) mod merchant;
 pub(crate) mod posting;
 pub(crate) mod reservation;
@@ -78,11 +81,26 @@ pub(crate) enum RowError {
     Contradiction(&'static str),
 }
 
-/// The row of a record, without the fields that are absent: the store drops those too, and rows are compared.
+/// The row of a record, without the fields that are absent, in its parts too: the store drops those, and rows are compared.
 pub(crate) fn encode<R: Record>(record: &R) -> Row {
     let mut row = Row::from_value(record.to_row().into_value()).expect("a struct with named fields becomes an object");
-    row.retain(|_, value| !matches!(value, Value::None));
+    drop_absent(&mut row);
     row
+}
+
+fn drop_absent(fields: &mut Object) {
+    fields.retain(|_, value| !matches!(value, Value::None));
+    for value in fields.values_mut() {
+        match value {
+            Value::Object(part) => drop_absent(part),
+            Value::Array(parts) => parts.iter_mut().for_each(|part| {
+                if let Value::Object(part) = part {
+                    drop_absent(part);
+                }
+            }),
+            _ => {}
+        }
+    }
 }
 
 /// The record in a value that the store returned.

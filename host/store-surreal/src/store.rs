@@ -11,13 +11,14 @@ use xthonpay_domain::asset::AssetId;
 use xthonpay_domain::block::{BlockNumber, BlockRef};
 use xthonpay_domain::deposit::Deposit;
 use xthonpay_domain::event::Event;
-use xthonpay_domain::id::{DeliveryId, DepositId, EventId, InvoiceId, MerchantId, PostingId};
+use xthonpay_domain::id::{DeliveryId, DepositId, EndpointId, EventId, InvoiceId, MerchantId, PostingId};
 use xthonpay_domain::invoice::Invoice;
 use xthonpay_domain::ledger::{Balance, Posting};
-use xthonpay_domain::text::{ChainName, ExternalId};
+use xthonpay_domain::text::{ChainName, ExternalId, IdempotencyKey};
 use xthonpay_domain::time::Timestamp;
 use xthonpay_payments::port::store::{
-    Changeset, CommitError, Counter, Cursor, Delivery, InvoiceFilter, Key, Merchant, OwnAddress, Store, StoreError,
+    Changeset, CommitError, Counter, Cursor, Delivery, DeliveryFilter, Endpoint, FeedPosition, InvoiceFilter,
+    KeptAnswer, Key, Merchant, OwnAddress, PaymentFilter, READ_LIMIT_MAX, Store, StoreError,
 };
 
 use crate::config::SurrealConfig;
@@ -27,8 +28,10 @@ use crate::open::{OpenError, open};
 use crate::plan::Plan;
 use crate::record::balance::StoredBalance;
 use crate::record::block::ProcessedBlock;
-use crate::record::{address, balance, block, cursor, deposit, event, invoice, key, merchant, posting};
-use crate::writer::Writer;
+use crate::record::key_use::{self, KeyUse};
+use crate::record::{address, balance, block, cursor, delivery, deposit, endpoint, event, invoice, kept_answer, key};
+use crate::record::{merchant, posting};
+use crate::writer::{Feed, Writer};
 use crate::{numbers, read};
 
 /// Turns for taking numbers: many more than transactions of takes are ever under way.
@@ -40,6 +43,7 @@ const NUMBER_TURNS: usize = 64;
 pub struct SurrealStore {
     connection: Arc<Connection>,
     writer: Writer,
+    feed: Arc<Feed>,
     /// Lets one caller at a time take numbers of a counter, so that those of this process never refuse one another. Some
     /// counters share a turn; those of merchants must not all wait for one, since each take waits for a transaction.
     numbers: [Mutex<()>; NUMBER_TURNS],
@@ -52,8 +56,16 @@ impl SurrealStore {
     /// [`OpenError`]; nothing is held then.
     pub async fn open(config: SurrealConfig) -> Result<Self, OpenError> {
         let connection = Arc::new(open(&config).await?);
-        let writer = Writer::start(Arc::clone(&connection));
-        Ok(Self { connection, writer, numbers: [const { Mutex::const_new(()) }; NUMBER_TURNS] })
+        let feed = match Feed::open(&connection).await {
+            Ok(feed) => Arc::new(feed),
+            Err(error) => {
+                // Lets go of the files, so that the next start finds them free.
+                connection.close().await;
+                return Err(OpenError::Feed(error));
+            }
+        };
+        let writer = Writer::start(Arc::clone(&connection), Arc::clone(&feed));
+        Ok(Self { connection, writer, feed, numbers: [const { Mutex::const_new(()) }; NUMBER_TURNS] })
     }
 
     /// Why the process must be restarted, if it must: a commit could not be confirmed, so what is read from memory may differ
@@ -109,6 +121,36 @@ impl Store for SurrealStore {
         read::by_id(&self.connection, key::id(id)).await
     }
 
+    async fn keys(&self, merchant: &MerchantId, after: Option<&KeyId>, limit: usize) -> Result<Vec<Key>, StoreError> {
+        read::listed(&self.connection, List::keys_of(merchant).behind(after.map(KeyId::as_str)), limit).await
+    }
+
+    async fn key_used_at(&self, key: &KeyId) -> Result<Option<Timestamp>, StoreError> {
+        let used: Option<KeyUse> = read::by_id(&self.connection, key_use::id(key)).await?;
+        Ok(used.map(|used| used.at))
+    }
+
+    async fn endpoint(&self, id: &EndpointId) -> Result<Option<Endpoint>, StoreError> {
+        read::by_id(&self.connection, endpoint::id(id)).await
+    }
+
+    async fn endpoints_of(&self, merchant: &MerchantId) -> Result<Vec<Endpoint>, StoreError> {
+        read::listed(&self.connection, List::endpoints_of(merchant).all(), READ_LIMIT_MAX).await
+    }
+
+    async fn endpoints(&self, after: Option<&EndpointId>, limit: usize) -> Result<Vec<Endpoint>, StoreError> {
+        read::rows(&self.connection, after.map(endpoint::id), limit).await
+    }
+
+    async fn kept_answer(
+        &self,
+        merchant: &MerchantId,
+        call: &str,
+        key: &IdempotencyKey,
+    ) -> Result<Option<KeptAnswer>, StoreError> {
+        read::by_id(&self.connection, kept_answer::id(merchant, call, key)).await
+    }
+
     async fn invoice(&self, id: &InvoiceId) -> Result<Option<Invoice>, StoreError> {
         read::by_id(&self.connection, invoice::id(id)).await
     }
@@ -153,7 +195,7 @@ impl Store for SurrealStore {
     }
 
     async fn deposits_of_invoice(&self, id: &InvoiceId) -> Result<Vec<Deposit>, StoreError> {
-        read::listed_all(&self.connection, List::deposits_of(id).all()).await
+        read::listed_all(&self.connection, List::payments_for(id).all()).await
     }
 
     async fn deposits_on(
@@ -199,6 +241,24 @@ impl Store for SurrealStore {
         read::by_id(&self.connection, event::id(id)).await
     }
 
+    async fn feed(
+        &self,
+        merchant: &MerchantId,
+        after: FeedPosition,
+        limit: usize,
+    ) -> Result<Vec<(FeedPosition, Event)>, StoreError> {
+        read::feed(&self.connection, merchant, after, self.feed.end(), limit).await
+    }
+
+    async fn payments(
+        &self,
+        merchant: &MerchantId,
+        filter: &PaymentFilter,
+        limit: usize,
+    ) -> Result<Vec<Deposit>, StoreError> {
+        read::payments(&self.connection, merchant, filter, limit).await
+    }
+
     async fn balance(&self, merchant: &MerchantId, asset: &AssetId) -> Result<(Balance, u64), StoreError> {
         let stored: Option<StoredBalance> = read::by_id(&self.connection, balance::id(merchant, asset)).await?;
         Ok(stored.map_or((Balance::default(), 0), |stored| (stored.balance, stored.revision)))
@@ -231,6 +291,27 @@ impl Store for SurrealStore {
 
     async fn unrouted_events(&self, limit: usize) -> Result<Vec<Event>, StoreError> {
         read::unrouted_events(&self.connection, limit).await
+    }
+
+    async fn unrouted_events_behind(
+        &self,
+        after: &(Timestamp, u64, EventId),
+        limit: usize,
+    ) -> Result<Vec<Event>, StoreError> {
+        read::unrouted_events_behind(&self.connection, after, limit).await
+    }
+
+    async fn delivery(&self, id: &DeliveryId) -> Result<Option<Delivery>, StoreError> {
+        read::by_id(&self.connection, delivery::id(id)).await
+    }
+
+    async fn deliveries(
+        &self,
+        merchant: &MerchantId,
+        filter: &DeliveryFilter,
+        limit: usize,
+    ) -> Result<Vec<Delivery>, StoreError> {
+        read::deliveries(&self.connection, merchant, filter, limit).await
     }
 
     async fn due_deliveries(

@@ -26,6 +26,8 @@ pub(crate) enum Table {
     Delivery,
     /// Deposits.
     Deposit,
+    /// Webhook endpoints of merchants.
+    Endpoint,
     /// Positions in lists.
     Entry,
     /// Events.
@@ -34,6 +36,10 @@ pub(crate) enum Table {
     ExternalId,
     /// Invoices.
     Invoice,
+    /// Answers that are given again.
+    KeptAnswer,
+    /// When keys were last used.
+    KeyUse,
     /// Merchants.
     Merchant,
     /// Postings of the ledger.
@@ -59,10 +65,13 @@ impl Table {
             Self::Cursor => "cursor",
             Self::Delivery => "delivery",
             Self::Deposit => "deposit",
+            Self::Endpoint => "endpoint",
             Self::Entry => "entry",
             Self::Event => "event",
             Self::ExternalId => "external_id",
             Self::Invoice => "invoice",
+            Self::KeptAnswer => "kept_answer",
+            Self::KeyUse => "key_use",
             Self::Merchant => "merchant",
             Self::Posting => "posting",
             Self::Probe => "probe",

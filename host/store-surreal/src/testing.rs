@@ -11,6 +11,7 @@ use proptest::test_runner::{Config, RngSeed};
 use crate::config::SurrealConfig;
 use crate::connection::Connection;
 use crate::space::Space;
+use crate::writer::{Feed, Writer};
 
 /// The configuration of a store in memory.
 pub(crate) fn memory_config() -> SurrealConfig {
@@ -44,6 +45,12 @@ pub(crate) async fn with_free_bytes(bytes: u64) -> (Connection, impl Fn(u64)) {
     let free = Arc::new(AtomicU64::new(bytes));
     let connection = memory().await.with_space(Space::Pretended(Arc::clone(&free)));
     (connection, move |bytes| free.store(bytes, Ordering::Relaxed))
+}
+
+/// A writer of a store.
+pub(crate) async fn writer(connection: &Arc<Connection>) -> Writer {
+    let feed = Feed::open(connection).await.expect("the store has a feed");
+    Writer::start(Arc::clone(connection), Arc::new(feed))
 }
 
 /// A store in memory of its own.

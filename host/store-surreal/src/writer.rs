@@ -4,8 +4,10 @@
 //! common into one transaction, so that the cost of a transaction and of the wait for the disk is shared. Each is
 //! acknowledged when its own transaction is committed, and the next one begins after that. So a plan is never stored beside
 //! another one of the same record, and nothing is acknowledged behind a commit that failed: an engine whose log is damaged
-//! would lose it. Several transactions at once were tried and brought nothing (see `docs/throughput.md`).
+//! would lose it. Several transactions at once were tried and brought nothing (see `docs/throughput.md`). It is also what lets
+//! the order of commits be known, which the feed of events is told in (see [`feed`]).
 
+mod feed;
 mod group;
 mod pause;
 mod presence;
@@ -21,6 +23,8 @@ use xthonpay_payments::port::store::{CommitError, StoreError};
 
 use crate::connection::Connection;
 use crate::plan::Plan;
+
+pub(crate) use feed::Feed;
 
 /// Plans that wait to be taken up; beyond it, callers wait to hand theirs in. About a second's work at full rate, and far
 /// more than the requests that a host serves at once.
@@ -55,9 +59,9 @@ pub(crate) struct Writer {
 
 impl Writer {
     /// Starts the task. It ends when the writer is closed or dropped and everything handed in is stored.
-    pub(crate) fn start(connection: Arc<Connection>) -> Self {
+    pub(crate) fn start(connection: Arc<Connection>, feed: Arc<Feed>) -> Self {
         let (queue, incoming) = mpsc::channel(QUEUE_MAX);
-        let task = tokio::spawn(run(connection, incoming));
+        let task = tokio::spawn(run(connection, feed, incoming));
         Self { queue: Mutex::new(Some(queue)), task: Mutex::new(Some(task)) }
     }
 
@@ -90,7 +94,7 @@ impl Writer {
 }
 
 /// Stores what comes in until nobody can hand in anything more.
-async fn run(connection: Arc<Connection>, mut incoming: mpsc::Receiver<Job>) {
+async fn run(connection: Arc<Connection>, feed: Arc<Feed>, mut incoming: mpsc::Receiver<Job>) {
     let mut waiting = VecDeque::new();
     let mut disk_looks = interval(DISK_LOOK);
     disk_looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -113,8 +117,8 @@ async fn run(connection: Arc<Connection>, mut incoming: mpsc::Receiver<Job>) {
             continue;
         }
         let storing = {
-            let connection = Arc::clone(&connection);
-            tokio::spawn(async move { group::store(&connection, group).await })
+            let (connection, feed) = (Arc::clone(&connection), Arc::clone(&feed));
+            tokio::spawn(async move { group::store(&connection, &feed, group).await })
         };
         if let Err(error) = storing.await {
             connection.distrust(&format!("a transaction ended in a defect ({error}): restart the host"));

@@ -25,7 +25,7 @@ use crate::findings::{Findings, Kind};
 use crate::witness::Record;
 
 /// The events of an invoice that the receiver of its callback URL is promised.
-const TOLD_TO_CALLBACK: [EventKind; 9] = [
+const TOLD_TO_CALLBACK: [EventKind; 11] = [
     EventKind::InvoicePartiallyPaid,
     EventKind::InvoiceConfirming,
     EventKind::InvoicePaid,
@@ -34,6 +34,8 @@ const TOLD_TO_CALLBACK: [EventKind; 9] = [
     EventKind::InvoicePaymentLate,
     EventKind::InvoicePaymentReverted,
     EventKind::InvoiceNeedsReview,
+    EventKind::InvoiceCancelled,
+    EventKind::InvoiceResolved,
     EventKind::DepositUnattributed,
 ];
 

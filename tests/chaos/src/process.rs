@@ -4,20 +4,27 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use xthonpay_domain::access::{Mode, Scope, SignatureScheme};
+use xthonpay_domain::access::{Scope, SignatureScheme};
 use xthonpay_domain::address::Address;
 use xthonpay_domain::block::{BlockNumber, BlockRange};
-use xthonpay_domain::id::MerchantId;
+use xthonpay_domain::event::EventFilter;
+use xthonpay_domain::id::{EndpointId, InvoiceId, MerchantId};
+use xthonpay_domain::invoice::resolution::Wish;
+use xthonpay_domain::text::PluginName;
 use xthonpay_payments::access::Principal;
 use xthonpay_payments::delivery::dispatch::Courier;
+use xthonpay_payments::delivery::listeners::Listeners;
 use xthonpay_payments::delivery::routing::Routing;
 use xthonpay_payments::delivery::schedule::Schedule;
+use xthonpay_payments::delivery::shaping::Shaper;
 use xthonpay_payments::invoicing::address_indices::AddressIndices;
 use xthonpay_payments::invoicing::{Invoicing, NewInvoice};
-use xthonpay_payments::merchants::{KeyRequest, Merchants};
+use xthonpay_payments::keys::{KeyRequest, Keys};
+use xthonpay_payments::merchants::Merchants;
 use xthonpay_payments::port::clock::Clock as _;
 use xthonpay_payments::port::hooks::{Hooks, InvoiceRules, WebhookFormat};
-use xthonpay_payments::port::store::{READ_LIMIT_MAX, Store};
+use xthonpay_payments::port::store::{AnswerBytes, Endpoint, EndpointState, READ_LIMIT_MAX, Store};
+use xthonpay_payments::port::vault::Sealed;
 use xthonpay_payments::scanning::changes::{Books, ScanError};
 use xthonpay_payments::scanning::freeze::{ChainControl, FreezeError};
 use xthonpay_payments::scanning::rescan::{Rescan, RescannedChain};
@@ -32,10 +39,13 @@ use xthonpay_tests::plain_catalog::chain_name;
 use xthonpay_tests::plain_vault::PlainVault;
 use xthonpay_tests::seeded::Seeded;
 
-use crate::deployment::Deployment;
+use crate::deployment::{BEGINNING, Deployment};
 use crate::findings::Kind;
 use crate::gate::{ProcessGate, StoreTrouble};
 use crate::receivers::Outbound;
+
+/// How long an endpoint may fail without one success: the default of the config.
+const DISABLE_AFTER: Duration = Duration::from_secs(5 * 86_400);
 
 /// No plugin is bound: rules and formats decide nothing about money.
 struct NoPlugins;
@@ -46,6 +56,10 @@ impl Hooks for NoPlugins {
     }
 
     fn webhook_format(&self) -> Option<Arc<dyn WebhookFormat>> {
+        None
+    }
+
+    fn webhook_format_named(&self, _name: &PluginName) -> Option<Arc<dyn WebhookFormat>> {
         None
     }
 }
@@ -66,6 +80,7 @@ pub(crate) struct Process {
     gate: Arc<ProcessGate>,
     store: Arc<dyn Store>,
     watch: Arc<WatchSet>,
+    listeners: Arc<Listeners>,
     scanner: Scanner,
     memory: Memory,
     settlement: Settlement,
@@ -104,6 +119,7 @@ impl Process {
         let store: Arc<dyn Store> = Arc::new(GatedStore::new(Arc::clone(&deployment.store), Arc::clone(&gate) as _));
         let (catalog, clock, random) = (&deployment.catalog, &deployment.clock, &deployment.random);
         let wakeups = Wakeups::default();
+        let listeners = Arc::new(Listeners::default());
         let status = SharedStatus::new(chain_name());
         let addresses = Arc::new(PathAddresses);
         let transport = Arc::new(Outbound { receivers: Arc::clone(&deployment.receivers), gate: Arc::clone(&gate) });
@@ -114,6 +130,7 @@ impl Process {
             catalog: Arc::clone(catalog),
             watch: Arc::clone(&watch),
             indices: Arc::clone(&indices),
+            listeners: Arc::clone(&listeners),
             clock: clock.clone(),
         };
         let rescanned = RescannedChain { source: deployment.chain.clone(), books: books.clone() };
@@ -133,15 +150,14 @@ impl Process {
                 catalog: Arc::clone(catalog),
                 hooks: Arc::new(NoPlugins),
                 clock: clock.clone(),
+                listeners: Arc::clone(&listeners),
                 chains: vec![status],
                 wakeups: wakeups.clone(),
             },
             questions: Questions::default(),
             routing: Routing {
                 store: Arc::clone(&store),
-                hooks: Arc::new(NoPlugins),
-                schedule: Schedule::standard(),
-                clock: clock.clone(),
+                shaper: Shaper { hooks: Arc::new(NoPlugins), schedule: Schedule::standard(), clock: clock.clone() },
                 wakeups: wakeups.clone(),
             },
             courier: Courier {
@@ -149,8 +165,10 @@ impl Process {
                 vault: Arc::new(PlainVault),
                 transport: transport.clone(),
                 schedule: Schedule::standard(),
+                disable_after: DISABLE_AFTER,
                 clock: clock.clone(),
                 random: random.clone(),
+                tally: Arc::default(),
             },
             merchants: Merchants {
                 store: Arc::clone(&store),
@@ -167,11 +185,13 @@ impl Process {
                 transport,
                 indices,
                 watch: Arc::clone(&watch),
+                listeners: Arc::clone(&listeners),
                 clock: clock.clone(),
                 random: random.clone(),
                 wakeups,
             },
             watch,
+            listeners,
             store,
             gate,
         }
@@ -261,27 +281,63 @@ impl Process {
 
     /// Makes an invoice; one that seems to fail may exist nevertheless.
     pub(crate) async fn make_invoice(&self, caller: &Principal, new: NewInvoice) -> Option<()> {
-        self.gate.survive(self.invoicing.create(caller, new)).await.map(drop)
+        self.gate.survive(self.invoicing.create(caller, new, &unseen)).await.map(drop)
     }
 
-    /// Makes a merchant with a key; what seems to fail may exist nevertheless.
+    /// Cancels an invoice, or resolves it where there is a wish; what seems to fail may be decided nevertheless.
+    pub(crate) async fn decide(&self, caller: &Principal, id: &InvoiceId, wish: Option<&Wish>) -> Option<()> {
+        match wish {
+            None => self.gate.survive(self.invoicing.cancel(caller, id, &unseen)).await.map(drop),
+            Some(wish) => self.gate.survive(self.invoicing.resolve(caller, id, wish, &unseen)).await.map(drop),
+        }
+    }
+
+    /// Makes a merchant with a key; what seems to fail may exist nevertheless. As long as this process lives, it knows of an
+    /// endpoint that was never stored: its caller went away before that.
     pub(crate) async fn make_merchant(&self) -> Option<Option<Principal>> {
         let work = async {
             let merchant = self.merchants.create("shop".parse().ok()?).await.ok()?.merchant.id;
-            let key = self.merchants.create_key(key_request(&merchant)).await.ok()?.key;
-            Some(Principal { key: Arc::new(key), used_signature: None })
+            self.listeners.expect(&never_stored(&merchant));
+            let key = self.keys().create(key_request(&merchant)).await.ok()?.key;
+            Some(Principal { key: Arc::new(key), used_signature: None, claim: None })
         };
         self.gate.survive(work).await
     }
+
+    fn keys(&self) -> Keys {
+        Keys {
+            merchants: self.merchants.clone(),
+            catalog: Arc::clone(&self.invoicing.catalog),
+            test_mode: false,
+            allow_timestamp_scheme: true,
+        }
+    }
+}
+
+/// An endpoint of which a process knows and the store does not: events are left to routing for it, which finds nobody.
+fn never_stored(merchant: &MerchantId) -> Endpoint {
+    Endpoint {
+        id: EndpointId::from_fact(&[merchant.as_str()]),
+        merchant: merchant.clone(),
+        url: "https://shop.example/endpoint".parse().expect("a URL"),
+        events: EventFilter::All,
+        label: None,
+        format: None,
+        secret: Sealed(Vec::new()),
+        retiring_secret: None,
+        state: EndpointState::Enabled,
+        failing_since: None,
+        created_at: BEGINNING,
+        revision: 1,
+    }
+}
+
+/// An answer that no door gives.
+fn unseen<T>(_: &T) -> AnswerBytes {
+    AnswerBytes { status: 200, location: None, body: Vec::new() }
 }
 
 fn key_request(merchant: &MerchantId) -> KeyRequest {
-    KeyRequest {
-        merchant: merchant.clone(),
-        label: "till".parse().expect("a label"),
-        scopes: vec![Scope::Read, Scope::Write],
-        scheme: SignatureScheme::Request,
-        mode: Mode::Live,
-        ip_list: Vec::new(),
-    }
+    let label = "till".parse().expect("a label");
+    KeyRequest::live(merchant.clone(), label, vec![Scope::Read, Scope::Write], SignatureScheme::Request)
 }

@@ -10,6 +10,7 @@ use std::time::Duration;
 use xthonpay_domain::address::Address;
 use xthonpay_domain::amount::Amount;
 use xthonpay_domain::block::{BlockNumber, BlockRange};
+use xthonpay_domain::invoice::resolution::Wish;
 use xthonpay_payments::access::Principal;
 use xthonpay_payments::invoicing::NewInvoice;
 use xthonpay_payments::port::clock::Clock as _;
@@ -25,7 +26,7 @@ use crate::findings::Findings;
 use crate::oracle;
 use crate::process::{Process, Scanned};
 use crate::temper::{Story, Temper};
-use crate::traffic::{Payees, Traffic};
+use crate::traffic::{Payees, STRANGER, Traffic};
 
 /// Addresses of a merchant that may be paid before they are given out, counted from the newest one that was: fewer than are
 /// watched ahead.
@@ -130,10 +131,11 @@ impl Life {
                 let depth = self.random.below(5);
                 self.deployment.chain.finalise_below(depth);
             }
-            47..70 => {
+            47..67 => {
                 let steps = self.random.below(SCAN_STEPS_MAX);
                 self.scan(steps).await;
             }
+            67..70 => self.decide().await,
             70..74 => self.stop(),
             74..80 => self.settle().await,
             80..84 => self.route().await,
@@ -256,6 +258,25 @@ impl Life {
         let new = self.new_invoice();
         let Some(process) = self.running().await else { return };
         if process.make_invoice(&caller, new).await.is_none() {
+            self.stop();
+        }
+    }
+
+    /// A merchant withdraws one of its invoices, or decides about what it received, if it may.
+    async fn decide(&mut self) {
+        let invoices: Vec<_> = self.deployment.witness.record().invoices.values().cloned().collect();
+        let Some(invoice) = self.random.pick(&invoices) else { return };
+        let Some(caller) = self.callers.iter().find(|caller| *caller.merchant() == invoice.merchant).cloned() else {
+            return;
+        };
+        let wish = match self.random.below(4) {
+            0 => None,
+            1 => Some(Wish::Accept),
+            2 => Some(Wish::Ignore),
+            _ => Some(Wish::Refund { to: STRANGER, amount: None }),
+        };
+        let Some(process) = self.running().await else { return };
+        if process.decide(&caller, &invoice.id, wish.as_ref()).await.is_none() {
             self.stop();
         }
     }

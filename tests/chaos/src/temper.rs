@@ -91,7 +91,7 @@ impl Temper {
 /// A point at which the process dies, and at which hit. Points that only some lives can reach are drawn more often there.
 fn crash(story: Story, random: &mut Seeded) -> (CrashPoint, u32) {
     let own: &[Boundary] = match story {
-        Story::Ordinary => &[Boundary::Expiry, Boundary::LateDeposit, Boundary::Ruling],
+        Story::Ordinary => &[Boundary::Expiry, Boundary::LateDeposit, Boundary::Ruling, Boundary::Decision],
         Story::Absence => &[Boundary::CatchUp, Boundary::Forgetting, Boundary::Forgetting],
         Story::DeepFork => &[Boundary::Retraction, Boundary::Forgetting, Boundary::Forgetting],
         Story::BrokenFinality => &[Boundary::Freeze, Boundary::Resumption],

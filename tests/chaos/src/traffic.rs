@@ -16,7 +16,7 @@ use xthonpay_tests::scripted_nodes::{Mined, ScriptedNodes};
 use xthonpay_tests::seeded::Seeded;
 
 /// Nobody's address.
-const STRANGER: Address = Address::new([0x77; 20]);
+pub(crate) const STRANGER: Address = Address::new([0x77; 20]);
 /// More than any 128-bit sum of these numbers could lose unseen, and far from the end of 256 bits.
 const FORTUNE: u128 = 1 << 120;
 /// Transactions that are made for one block at most.

@@ -15,6 +15,8 @@ use xthonpay_domain::deposit::{Deposit, DepositState};
 use xthonpay_domain::event::Event;
 use xthonpay_domain::id::{DeliveryId, DepositId, EventId, InvoiceId, MerchantId, PostingId};
 use xthonpay_domain::invoice::Invoice;
+use xthonpay_domain::invoice::assessment::InvoiceState;
+use xthonpay_domain::invoice::resolution::Choice;
 use xthonpay_domain::ledger::{Account, Balance, Posting, Side};
 use xthonpay_domain::transfer::Origin;
 use xthonpay_payments::port::store::{Changeset, Cursor, Delivery, Merchant, OwnAddress, Write};
@@ -35,6 +37,8 @@ pub(crate) struct Record {
     pub(crate) deliveries: BTreeMap<DeliveryId, Delivery>,
     pub(crate) routed: BTreeSet<EventId>,
     pub(crate) cursor: Option<Cursor>,
+    /// What merchants decided, by invoice.
+    pub(crate) decisions: BTreeMap<InvoiceId, Decisions>,
     /// Deposits that were credited on a chain whose finality broke afterwards: nothing is taken back for them.
     pub(crate) excused: BTreeMap<DepositId, Deposit>,
     /// Whether finality ever broke: the time of the chain went back with it.
@@ -44,6 +48,17 @@ pub(crate) struct Record {
     /// Changesets that were stored.
     pub(crate) commits: usize,
     pub(crate) findings: Findings,
+}
+
+/// What a merchant decided about an invoice so far.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Decisions {
+    /// How often it was withdrawn: never more than once.
+    pub(crate) cancelled: usize,
+    /// How often it was resolved.
+    pub(crate) resolved: usize,
+    /// Whether it was ever accepted with what was there.
+    pub(crate) accepted: bool,
 }
 
 /// Watches one deployment.
@@ -147,7 +162,8 @@ impl Record {
                 self.findings.expect(known.is_none(), Kind::Wrong, || format!("{} was given out twice", own.address));
             }
             Write::CreateInvoice(invoice) | Write::UpdateInvoice(invoice) => {
-                self.invoices.insert(invoice.id.clone(), Invoice::clone(invoice));
+                let before = self.invoices.insert(invoice.id.clone(), Invoice::clone(invoice));
+                self.judge_decision(before.as_ref(), invoice);
             }
             Write::CreateDeposit(deposit) => {
                 let known = self.deposits.insert(deposit.id.clone(), deposit.clone());
@@ -176,8 +192,54 @@ impl Record {
             Write::MarkRouted(event) => {
                 self.routed.insert(event.clone());
             }
-            Write::CreateKey(_) | Write::PutBlock { .. } | Write::SetCursor(_) | Write::UseSignature(_) => {}
+            Write::CreateKey(_)
+            | Write::UpdateKey(_)
+            | Write::NoteKeyUse { .. }
+            | Write::CreateEndpoint(_)
+            | Write::UpdateEndpoint(_)
+            | Write::KeepAnswer(_)
+            | Write::PutBlock { .. }
+            | Write::SetCursor(_)
+            | Write::UseSignature(_) => {}
         }
+    }
+
+    /// A merchant cancels only what nobody paid, and decides about what is final and nothing else.
+    fn judge_decision(&mut self, before: Option<&Invoice>, after: &Invoice) {
+        let id = &after.id;
+        let paid = self.deposits.values().filter(|deposit| {
+            let identity = &deposit.transfer.identity;
+            identity.to == after.address && identity.asset == after.terms.asset
+        });
+        let paid: Vec<&Deposit> = paid.collect();
+        let is_cancelled = after.assessment.state == InvoiceState::Cancelled;
+        let was_cancelled = before.is_some_and(|before| before.assessment.state == InvoiceState::Cancelled);
+        let made = self.decisions.entry(id.clone()).or_default();
+        if is_cancelled && !was_cancelled {
+            made.cancelled = made.cancelled.saturating_add(1);
+            let untouched = paid.iter().all(|deposit| deposit.state == DepositState::Orphaned);
+            self.findings.expect(untouched, Kind::Wrong, || format!("{id} was cancelled with money on it"));
+        }
+        let resolution = after.resolution.as_ref();
+        if resolution == before.and_then(|before| before.resolution.as_ref()) {
+            return;
+        }
+        made.resolved = made.resolved.saturating_add(1);
+        let Some(resolution) = resolution else {
+            return self.findings.add(Kind::Lost, format!("what was decided about {id} is gone"));
+        };
+        made.accepted |= resolution.choice == Choice::Accept;
+        let is_final = paid.iter().filter(|deposit| deposit.state == DepositState::Final);
+        let sum = Amount::sum(is_final.map(|deposit| deposit.transfer.amount)).unwrap_or(Amount::MAX);
+        self.findings.expect(resolution.judged == sum, Kind::Premature, || {
+            format!("{id} was decided about with {} of which {sum} is final", resolution.judged)
+        });
+        let takes_something = match &resolution.choice {
+            Choice::Accept => !sum.is_zero(),
+            Choice::Refund { amount, .. } => !amount.is_zero() && *amount <= sum,
+            Choice::Ignore => true,
+        };
+        self.findings.expect(takes_something, Kind::Wrong, || format!("{id}: {resolution:?} about {sum}"));
     }
 
     /// The balances that a changeset touches are the sums of the postings.

@@ -9,6 +9,9 @@ use xthonpay_domain::address::Address;
 
 use crate::chain::CHAIN_ID;
 
+/// The highest rate that a host accepts: every client of a test comes from one address, and makes more requests than a shop.
+const NO_LIMIT: u32 = 1_000_000;
+
 /// A plugin of the config file.
 #[derive(Clone, Debug)]
 pub struct PluginEntry {
@@ -40,6 +43,10 @@ impl PluginEntry {
 pub struct HostConfig {
     /// Where REST is served, such as `127.0.0.1:0`.
     pub listen: String,
+    /// How many requests a key may make in a minute.
+    pub requests_per_minute: u32,
+    /// How many requests from one address may be refused in a minute.
+    pub failed_requests_per_minute: u32,
     /// The chain's node, the preferred one where there are several.
     pub node_url: String,
     /// Further nodes of the chain.
@@ -69,6 +76,8 @@ impl HostConfig {
         let retries = ["\"1s\""; 30].join(", ");
         Self {
             listen: "127.0.0.1:0".to_owned(),
+            requests_per_minute: NO_LIMIT,
+            failed_requests_per_minute: NO_LIMIT,
             node_url: node_url.to_owned(),
             more_nodes: Vec::new(),
             poll_interval: "\"50ms\"".to_owned(),
@@ -95,6 +104,8 @@ impl HostConfig {
         let mut text = format!(
             r#"[server]
 listen = "{listen}"
+requests_per_minute = {requests_per_minute}
+failed_requests_per_minute = {failed_requests_per_minute}
 
 [log]
 format = "json"
@@ -126,6 +137,8 @@ allow_networks = ["127.0.0.0/8"]
 invoice-rules = [{rules}]
 "#,
             listen = self.listen,
+            requests_per_minute = self.requests_per_minute,
+            failed_requests_per_minute = self.failed_requests_per_minute,
             nodes = quoted(core::iter::once(&self.node_url).chain(&self.more_nodes)),
             poll = self.poll_interval,
             chain_more = self.chain_more,

@@ -9,13 +9,14 @@ use xthonpay_domain::asset::AssetId;
 use xthonpay_domain::block::{BlockNumber, BlockRef};
 use xthonpay_domain::deposit::Deposit;
 use xthonpay_domain::event::Event;
-use xthonpay_domain::id::{DeliveryId, DepositId, EventId, InvoiceId, MerchantId, PostingId};
+use xthonpay_domain::id::{DeliveryId, DepositId, EndpointId, EventId, InvoiceId, MerchantId, PostingId};
 use xthonpay_domain::invoice::Invoice;
 use xthonpay_domain::ledger::{Balance, Posting};
 use xthonpay_domain::text::ChainName;
 use xthonpay_domain::time::Timestamp;
 use xthonpay_payments::port::store::{
-    Changeset, CommitError, Counter, Cursor, Delivery, Key, Merchant, OwnAddress, UsedSignature, Write,
+    Changeset, CommitError, Counter, Cursor, Delivery, Endpoint, KeptAnswer, Key, Merchant, OwnAddress, UsedSignature,
+    Write,
 };
 
 /// Every record by its id.
@@ -25,6 +26,12 @@ pub struct Tables {
     pub merchants: BTreeMap<MerchantId, Merchant>,
     /// Keys, revoked or not.
     pub keys: BTreeMap<KeyId, Key>,
+    /// When keys were last used.
+    pub key_uses: BTreeMap<KeyId, Timestamp>,
+    /// Endpoints, removed or not.
+    pub endpoints: BTreeMap<EndpointId, Endpoint>,
+    /// Answers that are kept, by merchant, call and key.
+    pub answers: BTreeMap<(MerchantId, String, String), KeptAnswer>,
     /// Addresses of ours.
     pub addresses: BTreeMap<Address, OwnAddress>,
     /// Invoices.
@@ -81,7 +88,22 @@ impl Tables {
                 expect(self.merchants.values().all(|known| known.account != merchant.account))?;
                 create(&mut self.merchants, merchant.id.clone(), merchant.clone())
             }
-            Write::CreateKey(key) => create(&mut self.keys, key.id.clone(), key.clone()),
+            Write::CreateKey(key) => create(&mut self.keys, key.id.clone(), Key::clone(key)),
+            Write::UpdateKey(key) => {
+                let stored = self.keys.insert(key.id.clone(), Key::clone(key)).ok_or(Refused)?;
+                expect(stored.revision.checked_add(1) == Some(key.revision))
+            }
+            Write::NoteKeyUse { key, at } => {
+                self.key_uses.insert(key.clone(), *at);
+                Ok(())
+            }
+            Write::CreateEndpoint(endpoint) => {
+                create(&mut self.endpoints, endpoint.id.clone(), Endpoint::clone(endpoint))
+            }
+            Write::UpdateEndpoint(endpoint) => {
+                let stored = self.endpoints.insert(endpoint.id.clone(), Endpoint::clone(endpoint)).ok_or(Refused)?;
+                expect(stored.revision.checked_add(1) == Some(endpoint.revision))
+            }
             Write::CreateAddress(own) => create(&mut self.addresses, own.address, own.clone()),
             Write::CreateInvoice(invoice) => self.create_invoice(invoice),
             Write::UpdateInvoice(invoice) => {
@@ -128,6 +150,10 @@ impl Tables {
             Write::UseSignature(used) => {
                 create(&mut self.signatures, (used.key.clone(), used.signature.clone()), used.clone())
             }
+            Write::KeepAnswer(kept) => {
+                let id = (kept.merchant.clone(), kept.call.clone(), kept.key.to_string());
+                create(&mut self.answers, id, KeptAnswer::clone(kept))
+            }
         }
     }
 
@@ -143,17 +169,17 @@ impl Tables {
 
     /// Removes at most `limit` rows that are no longer needed; returns how many.
     pub(super) fn forget(&mut self, now: Timestamp, chain: &ChainName, keep_from: BlockNumber, limit: usize) -> usize {
-        let old_signatures = self.signatures.iter().filter(|(_, used)| used.expires_at < now);
-        let old_signatures: Vec<_> = old_signatures.map(|(key, _)| key.clone()).take(limit).collect();
-        let room = limit.saturating_sub(old_signatures.len());
-        let old_blocks = self.blocks.keys().filter(|(of, number)| of == chain && *number < keep_from);
-        let old_blocks: Vec<_> = old_blocks.take(room).cloned().collect();
-        old_signatures.iter().for_each(|key| {
-            self.signatures.remove(key);
-        });
-        old_blocks.iter().for_each(|key| {
-            self.blocks.remove(key);
-        });
-        old_signatures.len().saturating_add(old_blocks.len())
+        let old = self.signatures.iter().filter(|(_, used)| used.expires_at < now).map(|(key, _)| key.clone());
+        let signatures: Vec<_> = old.take(limit).collect();
+        let room = limit.saturating_sub(signatures.len());
+        let old = self.answers.iter().filter(|(_, kept)| kept.expires_at < now).map(|(key, _)| key.clone());
+        let answers: Vec<_> = old.take(room).collect();
+        let room = room.saturating_sub(answers.len());
+        let old = self.blocks.keys().filter(|(of, number)| of == chain && *number < keep_from).cloned();
+        let blocks: Vec<_> = old.take(room).collect();
+        self.signatures.retain(|key, _| !signatures.contains(key));
+        self.answers.retain(|key, _| !answers.contains(key));
+        self.blocks.retain(|key, _| !blocks.contains(key));
+        signatures.len().saturating_add(answers.len()).saturating_add(blocks.len())
     }
 }

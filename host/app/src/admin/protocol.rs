@@ -2,70 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-/// The path of `merchant create`.
-pub const MERCHANTS: &str = "/merchants";
-/// The path of `key create`.
-pub const KEYS: &str = "/keys";
 /// The path of `audit`.
 pub const AUDIT: &str = "/audit";
 /// The path of `status`.
 pub const STATUS: &str = "/status";
-
-/// A merchant to make.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct CreateMerchant {
-    /// The operator's name for it.
-    pub name: String,
-}
-
-/// A merchant that was made. Holds its webhook secret: shown once, never logged.
-#[derive(Serialize, Deserialize)]
-pub struct MerchantCreated {
-    /// Public id.
-    pub merchant_id: String,
-    /// The operator's name for it.
-    pub name: String,
-    /// The address for deposits without an invoice.
-    pub deposit_address: String,
-    /// Signs webhooks.
-    pub webhook_secret: String,
-    /// RFC 3339.
-    pub created_at: String,
-}
-
-/// A key to make.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct CreateKey {
-    /// The owner.
-    pub merchant: String,
-    /// The owner's name for it.
-    pub label: String,
-    /// What it may do: words of the API.
-    pub scopes: Vec<String>,
-    /// How its requests are signed: a word of the API.
-    pub signature: String,
-    /// Networks from which it may be used, as CIDR; empty means any.
-    pub ip: Vec<String>,
-}
-
-/// A key that was made. Holds its secret: shown once, never logged.
-#[derive(Serialize, Deserialize)]
-pub struct KeyCreated {
-    /// Public id, for `X-API-Key`.
-    pub key_id: String,
-    /// Signs requests.
-    pub secret: String,
-    /// The owner.
-    pub merchant_id: String,
-    /// What it may do.
-    pub scopes: Vec<String>,
-    /// How its requests are signed.
-    pub signature: String,
-    /// Networks from which it may be used.
-    pub ip: Vec<String>,
-}
 
 /// What to audit. The answer is the report of `xthonpay_payments::audit`.
 #[derive(Clone, Debug, Serialize, Deserialize)]

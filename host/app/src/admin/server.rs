@@ -9,21 +9,20 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::get;
 use axum::{Json, Router};
 use tokio::net::UnixListener;
 use tokio_util::sync::CancellationToken;
-use tracing::info;
 use xthonpay_payments::audit::Audit;
 use xthonpay_payments::catalog::Catalog;
-use xthonpay_payments::merchants::Merchants;
+use xthonpay_payments::keys::Keys;
 use xthonpay_payments::port::store::Store;
 use xthonpay_payments::scanning::freeze::ChainControl;
 use xthonpay_payments::scanning::rescan::Rescan;
 
-use super::protocol::{self, CreateKey, CreateMerchant, Refusal, Status};
-use super::service::{self, AdminError};
-use super::{audit, chain, rescan, suspense};
+use super::protocol::{self, Refusal, Status};
+use super::service::AdminError;
+use super::{audit, chain, key, merchant, rescan, suspense};
 
 /// Tells how the host is doing.
 pub trait StatusSource: Send + Sync {
@@ -34,7 +33,7 @@ pub trait StatusSource: Send + Sync {
 /// What the socket serves.
 pub struct AdminDoor<S> {
     /// Makes merchants and keys.
-    pub merchants: Merchants,
+    pub keys: Keys,
     /// Tells how the host is doing.
     pub status: S,
     /// Audits the books.
@@ -73,15 +72,17 @@ pub async fn serve<S: StatusSource + 'static>(
     door: AdminDoor<S>,
     stop: CancellationToken,
 ) -> io::Result<()> {
+    let merchants = merchant::router(door.keys.merchants.clone());
+    let keys = key::router(door.keys.clone());
     let audit = audit::router(door.audit.clone(), stop.clone());
     let chains = chain::router(door.chains.clone(), Arc::clone(&door.catalog));
     let rescan = rescan::router(door.rescan.clone(), Arc::clone(&door.catalog), stop.clone());
     let suspense = suspense::router(Arc::clone(&door.store), Arc::clone(&door.catalog));
     let router = Router::new()
-        .route(protocol::MERCHANTS, post(create_merchant::<S>))
-        .route(protocol::KEYS, post(create_key::<S>))
         .route(protocol::STATUS, get(status::<S>))
         .with_state(Arc::new(door))
+        .merge(merchants)
+        .merge(keys)
         .merge(audit)
         .merge(chains)
         .merge(rescan)
@@ -95,24 +96,6 @@ impl IntoResponse for AdminError {
         let status = if transient { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::BAD_REQUEST };
         (status, Json(Refusal { error: self.to_string(), transient })).into_response()
     }
-}
-
-async fn create_merchant<S: StatusSource>(
-    State(door): State<Arc<AdminDoor<S>>>,
-    Json(asked): Json<CreateMerchant>,
-) -> Result<Response, AdminError> {
-    let made = service::create_merchant(&door.merchants, asked).await?;
-    info!(merchant = %made.merchant_id, "merchant created");
-    Ok(Json(made).into_response())
-}
-
-async fn create_key<S: StatusSource>(
-    State(door): State<Arc<AdminDoor<S>>>,
-    Json(asked): Json<CreateKey>,
-) -> Result<Response, AdminError> {
-    let made = service::create_key(&door.merchants, asked).await?;
-    info!(key = %made.key_id, merchant = %made.merchant_id, "key created");
-    Ok(Json(made).into_response())
 }
 
 async fn status<S: StatusSource>(State(door): State<Arc<AdminDoor<S>>>) -> Json<Status> {

@@ -1,20 +1,18 @@
-//! What the administrative commands do.
+//! What is common to the administrative commands: how they are refused.
 
 use thiserror::Error;
-use xthonpay_domain::access::{Mode, UnknownWord};
+use xthonpay_domain::access::UnknownWord;
 use xthonpay_domain::address::AddressError;
 use xthonpay_domain::amount::AmountError;
 use xthonpay_domain::hash::HexError;
-use xthonpay_domain::id::IdError;
+use xthonpay_domain::id::{IdError, MerchantId};
 use xthonpay_domain::text::{ChainName, TextError};
 use xthonpay_payments::audit::AuditError;
-use xthonpay_payments::merchants::{KeyRequest, MerchantError, Merchants};
+use xthonpay_payments::keys::KeyError;
+use xthonpay_payments::merchants::MerchantError;
 use xthonpay_payments::port::store::StoreError;
 use xthonpay_payments::scanning::freeze::FreezeError;
 use xthonpay_payments::scanning::rescan::RescanError;
-use xthonpay_payments::snapshot::rfc3339;
-
-use super::protocol::{CreateKey, CreateMerchant, KeyCreated, MerchantCreated};
 
 /// A command that was refused.
 #[derive(Debug, Error)]
@@ -39,9 +37,39 @@ pub enum AdminError {
     /// A network that is none.
     #[error("`{0}` is not a network: write it as CIDR, such as 203.0.113.7/32")]
     Network(String),
-    /// The use case refused.
+    /// An address of an address book that is none.
+    #[error("withdrawal address `{text}`: {error}")]
+    WithdrawAddress {
+        /// What was written.
+        text: String,
+        /// What is wrong with it.
+        error: AddressError,
+    },
+    /// A daily cap that is none.
+    #[error("daily cap `{text}`: {reason}; write AMOUNT, SYMBOL=AMOUNT or CHAIN:SYMBOL=AMOUNT, such as bsc:USDT=100")]
+    Cap {
+        /// What was written.
+        text: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A span of time that is none.
+    #[error("{what}: {reason}")]
+    Duration {
+        /// Which.
+        what: &'static str,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// There is no such merchant.
+    #[error("there is no merchant {0}")]
+    UnknownMerchant(MerchantId),
+    /// No merchant was made.
     #[error(transparent)]
     Merchant(#[from] MerchantError),
+    /// No key was made or changed.
+    #[error(transparent)]
+    Key(#[from] KeyError),
     /// A hash that is none.
     #[error("{what}: {error}")]
     Hash {
@@ -97,6 +125,10 @@ impl AdminError {
             | Self::DepositId(_)
             | Self::Word(_)
             | Self::Network(_)
+            | Self::WithdrawAddress { .. }
+            | Self::Cap { .. }
+            | Self::Duration { .. }
+            | Self::UnknownMerchant(_)
             | Self::Hash { .. }
             | Self::Address(_)
             | Self::Range { .. }
@@ -106,6 +138,7 @@ impl AdminError {
             Self::Rescan(error) => error.is_transient(),
             Self::Store(error) => error.is_transient(),
             Self::Merchant(error) => error.is_transient(),
+            Self::Key(error) => error.is_transient(),
             Self::Audit(error) => error.is_transient(),
             Self::AuditRunning | Self::Stopping => true,
         }
@@ -118,45 +151,4 @@ impl AdminError {
 /// [`AdminError::Text`] for a name that is none.
 pub fn chain_name(text: &str) -> Result<ChainName, AdminError> {
     text.parse().map_err(|error| AdminError::Text { what: "chain", error })
-}
-
-/// Makes a merchant.
-///
-/// # Errors
-/// [`AdminError`].
-pub async fn create_merchant(merchants: &Merchants, asked: CreateMerchant) -> Result<MerchantCreated, AdminError> {
-    let name = asked.name.parse().map_err(|error| AdminError::Text { what: "name", error })?;
-    let made = merchants.create(name).await?;
-    Ok(MerchantCreated {
-        merchant_id: made.merchant.id.to_string(),
-        name: made.merchant.name.to_string(),
-        deposit_address: made.deposit_address.address.to_string(),
-        webhook_secret: made.webhook_secret.to_string(),
-        created_at: rfc3339(made.merchant.created_at),
-    })
-}
-
-/// Makes a key.
-///
-/// # Errors
-/// [`AdminError`].
-pub async fn create_key(merchants: &Merchants, asked: CreateKey) -> Result<KeyCreated, AdminError> {
-    let network = |text: &String| text.parse().map_err(|_| AdminError::Network(text.clone()));
-    let request = KeyRequest {
-        merchant: asked.merchant.parse()?,
-        label: asked.label.parse().map_err(|error| AdminError::Text { what: "label", error })?,
-        scopes: asked.scopes.iter().map(|word| word.parse()).collect::<Result<_, _>>()?,
-        scheme: asked.signature.parse()?,
-        mode: Mode::Live,
-        ip_list: asked.ip.iter().map(network).collect::<Result<_, _>>()?,
-    };
-    let made = merchants.create_key(request).await?;
-    Ok(KeyCreated {
-        key_id: made.key.id.to_string(),
-        secret: made.secret.to_string(),
-        merchant_id: made.key.merchant.to_string(),
-        scopes: made.key.scopes.iter().map(|scope| scope.name().to_owned()).collect(),
-        signature: made.key.scheme.name().to_owned(),
-        ip: made.key.ip_list.iter().map(ToString::to_string).collect(),
-    })
 }

@@ -1,5 +1,6 @@
 //! The arguments, as clap reads them. Their meaning is checked where they are used.
 
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
@@ -32,12 +33,14 @@ pub(super) enum Command {
     Suspense(Asked),
     /// Tell how the running host is doing. Exit code 0 when it is ready, 1 when it is not.
     Status(Asked),
-    /// Make merchants.
+    /// List every call of the REST server with what it needs: door, scope, and whether it changes something.
+    Routes(RoutesArguments),
+    /// Make and list merchants.
     Merchant {
         #[command(subcommand)]
         command: MerchantCommand,
     },
-    /// Make API keys.
+    /// Make, list, change, replace and revoke API keys.
     Key {
         #[command(subcommand)]
         command: KeyCommand,
@@ -57,12 +60,26 @@ pub(super) enum ChainCommand {
 pub(super) enum MerchantCommand {
     /// Make a merchant. Its webhook secret is shown once.
     Create(CreateMerchantArguments),
+    /// List the merchants, test sides included.
+    List(Asked),
+    /// Show a merchant.
+    Show(ShowMerchantArguments),
 }
 
 #[derive(Subcommand)]
 pub(super) enum KeyCommand {
     /// Make a key. Its secret is shown once.
     Create(CreateKeyArguments),
+    /// List a merchant's keys, those too that have ended.
+    List(ListKeysArguments),
+    /// Show a key. Its secret is not shown.
+    Show(KeyArguments),
+    /// Change a key: its name, networks, limits, end, daily caps and address book. Takes effect within a second.
+    Update(UpdateKeyArguments),
+    /// Replace a key by one with the same rights and a fresh secret, which is shown once. The old one ends after an overlap.
+    Rotate(RotateKeyArguments),
+    /// End a key. Its requests are refused within a second, for ever.
+    Revoke(KeyArguments),
 }
 
 /// Which deployment.
@@ -166,22 +183,129 @@ pub(super) struct CreateMerchantArguments {
 }
 
 #[derive(Args)]
+pub(super) struct ShowMerchantArguments {
+    #[command(flatten)]
+    pub(super) asked: Asked,
+    /// The merchant's id.
+    #[arg(value_name = "ID")]
+    pub(super) merchant: String,
+}
+
+#[derive(Args)]
+pub(super) struct RoutesArguments {
+    /// Answer as one JSON object.
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+#[derive(Args)]
 pub(super) struct CreateKeyArguments {
     #[command(flatten)]
     pub(super) asked: Asked,
     /// The merchant's id.
     #[arg(long, value_name = "ID")]
     pub(super) merchant: String,
+    /// A test key, for the simulated chain. The first one makes the merchant's test side, whose webhook secret is shown once.
+    #[arg(long)]
+    pub(super) test: bool,
     /// A name for people, at most 64 bytes.
     #[arg(long, default_value = "key")]
     pub(super) label: String,
-    /// What the key may do, joined by commas: read, write, webhooks.
+    /// What the key may do, joined by commas: read, write, webhooks, withdraw.
     #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "read")]
     pub(super) scopes: Vec<String>,
     /// How requests are signed: `request` covers the whole request, `timestamp` the time alone.
     #[arg(long, value_name = "SCHEME", default_value = "request")]
     pub(super) signature: String,
-    /// A network (CIDR) from which the key may be used; repeat for more. Without it, any.
+    /// A network (CIDR) from which the key may be used; repeat for more, at most 64. Without it, any.
     #[arg(long, value_name = "CIDR")]
     pub(super) ip: Vec<String>,
+    /// Requests a minute; without it, server.requests_per_minute.
+    #[arg(long, value_name = "NUMBER")]
+    pub(super) requests_per_minute: Option<NonZeroU32>,
+    /// After which time the key ends, such as 90d; without it, never.
+    #[arg(long, value_name = "DURATION")]
+    pub(super) expires_in: Option<String>,
+    /// How much of an asset the key may withdraw a day: AMOUNT (of USDT), SYMBOL=AMOUNT or CHAIN:SYMBOL=AMOUNT; repeat for more.
+    /// Nothing of assets that are not named.
+    #[arg(long, value_name = "CAP")]
+    pub(super) daily_withdraw_cap: Vec<String>,
+    /// An address to which the key may withdraw; repeat for more, at most 256. Mixed case must carry its checksum.
+    #[arg(long, value_name = "ADDRESS")]
+    pub(super) withdraw_address: Vec<String>,
+}
+
+#[derive(Args)]
+pub(super) struct ListKeysArguments {
+    #[command(flatten)]
+    pub(super) asked: Asked,
+    /// The merchant's id.
+    #[arg(long, value_name = "ID")]
+    pub(super) merchant: String,
+    /// Its test keys.
+    #[arg(long)]
+    pub(super) test: bool,
+}
+
+#[derive(Args)]
+pub(super) struct KeyArguments {
+    #[command(flatten)]
+    pub(super) asked: Asked,
+    /// The key's id.
+    #[arg(value_name = "ID")]
+    pub(super) key: String,
+}
+
+#[derive(Args)]
+pub(super) struct UpdateKeyArguments {
+    #[command(flatten)]
+    pub(super) asked: Asked,
+    /// The key's id.
+    #[arg(value_name = "ID")]
+    pub(super) key: String,
+    /// Another name.
+    #[arg(long)]
+    pub(super) label: Option<String>,
+    /// A network (CIDR) from which the key may be used; repeat for more. They replace those of before.
+    #[arg(long, value_name = "CIDR")]
+    pub(super) ip: Vec<String>,
+    /// The key may be used from anywhere.
+    #[arg(long, conflicts_with = "ip")]
+    pub(super) any_ip: bool,
+    /// Requests a minute.
+    #[arg(long, value_name = "NUMBER")]
+    pub(super) requests_per_minute: Option<NonZeroU32>,
+    /// As many requests a minute as server.requests_per_minute says.
+    #[arg(long, conflicts_with = "requests_per_minute")]
+    pub(super) default_requests_per_minute: bool,
+    /// After which time from now the key ends, such as 90d.
+    #[arg(long, value_name = "DURATION")]
+    pub(super) expires_in: Option<String>,
+    /// The key has no end.
+    #[arg(long, conflicts_with = "expires_in")]
+    pub(super) never_expires: bool,
+    /// A daily cap, written as for `key create`; repeat for more. They replace those of before.
+    #[arg(long, value_name = "CAP")]
+    pub(super) daily_withdraw_cap: Vec<String>,
+    /// The key may withdraw nothing.
+    #[arg(long, conflicts_with = "daily_withdraw_cap")]
+    pub(super) no_daily_withdraw_caps: bool,
+    /// An address to which the key may withdraw; repeat for more. They replace those of before.
+    #[arg(long, value_name = "ADDRESS")]
+    pub(super) withdraw_address: Vec<String>,
+    /// The address book is empty.
+    #[arg(long, conflicts_with = "withdraw_address")]
+    pub(super) no_withdraw_addresses: bool,
+}
+
+#[derive(Args)]
+pub(super) struct RotateKeyArguments {
+    #[command(flatten)]
+    pub(super) asked: Asked,
+    /// The key's id.
+    #[arg(value_name = "ID")]
+    pub(super) key: String,
+    /// How long the old key goes on, from 0s to 30d; without it, a day.
+    #[arg(long, value_name = "DURATION")]
+    pub(super) overlap: Option<String>,
 }

@@ -11,7 +11,7 @@ use tokio::time::timeout;
 use xthonpay_payments::port::chain::{ChainSource as _, NodeReport, Verification};
 
 use super::arguments::CheckArguments;
-use super::commands::plugin_line;
+use super::status::plugin_line;
 use super::{CliError, output};
 use crate::admin::protocol::PluginLine;
 use crate::compose::{self, StartError};

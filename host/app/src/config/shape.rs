@@ -4,6 +4,7 @@
 //! chain, asset or plugin.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 
 use serde::Deserialize;
@@ -21,6 +22,7 @@ pub(super) struct Shape {
     #[serde(default)]
     pub(super) chains: BTreeMap<String, Chain>,
     pub(super) webhooks: Webhooks,
+    pub(super) test_mode: TestMode,
     pub(super) hooks: Hooks,
     #[serde(default)]
     pub(super) plugins: BTreeMap<String, PluginConfig>,
@@ -41,6 +43,8 @@ pub(super) struct Server {
     pub(super) public_url: String,
     pub(super) trusted_proxies: Vec<String>,
     pub(super) metrics_networks: Vec<String>,
+    pub(super) requests_per_minute: NonZeroU32,
+    pub(super) failed_requests_per_minute: NonZeroU32,
 }
 
 #[derive(Deserialize)]
@@ -121,6 +125,14 @@ pub(super) struct Webhooks {
     pub(super) allow_networks: Vec<String>,
     pub(super) allow_http: bool,
     pub(super) timeout: String,
+    pub(super) disable_after: String,
+    pub(super) formats: Vec<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct TestMode {
+    pub(super) enabled: bool,
 }
 
 /// The name of a preset, or pauses.

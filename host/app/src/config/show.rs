@@ -24,6 +24,8 @@ pub(super) fn to_json(config: &Config) -> Value {
             "public_url": config.server.public_url.as_str(),
             "trusted_proxies": texts(&config.server.trusted_proxies),
             "metrics_networks": texts(&config.server.metrics_networks),
+            "requests_per_minute": config.server.requests_per_minute,
+            "failed_requests_per_minute": config.server.failed_requests_per_minute,
         },
         "auth": {"allow_timestamp_scheme": config.allow_timestamp_scheme},
         "store": {
@@ -40,7 +42,10 @@ pub(super) fn to_json(config: &Config) -> Value {
             "allow_networks": texts(&config.webhooks.allow_networks),
             "allow_http": config.webhooks.allow_http,
             "timeout_ms": millis(config.webhooks.timeout),
+            "disable_after_ms": millis(config.webhooks.disable_after),
+            "formats": texts(&config.webhooks.formats),
         },
+        "test_mode": {"enabled": config.test_mode},
         "hooks": {
             "invoice-rules": config.hooks.invoice_rules,
             "webhook-format": config.hooks.webhook_format,

@@ -45,6 +45,21 @@ fn a_sound_config_has_its_paths_below_its_folder() {
     assert_eq!(config.chains.len(), 1);
     assert_eq!(config.chains[0].evm.assets.len(), 2);
     assert_eq!(config.webhooks.schedule, Schedule::standard());
+    assert_eq!(config.webhooks.disable_after, Duration::from_secs(5 * 86_400));
+    assert_eq!((config.server.requests_per_minute.get(), config.server.failed_requests_per_minute.get()), (60, 120));
+    assert!(config.test_mode && config.webhooks.formats.is_empty());
+}
+
+#[test]
+fn endpoints_choose_among_plugins_that_are_there_and_each_once() {
+    let with = |formats: &str| {
+        let plugin = "[plugins.mine]\nfile = \"mine.wasm\"\n";
+        load(&SOUND.replacen("[vault]", &format!("[webhooks]\nformats = {formats}\n{plugin}[vault]"), 1))
+    };
+    let (config, _folder) = with("[\"mine\"]").expect("the config is sound");
+    assert_eq!(config.webhooks.formats.iter().map(ToString::to_string).collect::<Vec<_>>(), ["mine"]);
+    let told = with("[\"mine\", \"mine\"]").err().expect("named twice").to_string();
+    assert!(told.contains("webhooks.formats") && told.contains("more than once"), "{told}");
 }
 
 #[test]
@@ -135,6 +150,14 @@ fn wrong_values_are_refused_with_their_key() {
         ("[vault]", "[server]\nlisten = \"localhost\"\n[vault]", "server.listen"),
         ("[vault]", "[server]\ntrusted_proxies = [\"10.0.0.0/33\"]\n[vault]", "server.trusted_proxies"),
         ("[vault]", "[server]\nmetrics_networks = [\"localhost\"]\n[vault]", "server.metrics_networks"),
+        ("[vault]", "[server]\nrequests_per_minute = 0\n[vault]", "server.requests_per_minute"),
+        ("[vault]", "[server]\nrequests_per_minute = 1000001\n[vault]", "server.requests_per_minute"),
+        ("[vault]", "[server]\nfailed_requests_per_minute = -1\n[vault]", "server.failed_requests_per_minute"),
+        ("[vault]", "[webhooks]\ndisable_after = \"59m\"\n[vault]", "webhooks.disable_after"),
+        ("[vault]", "[webhooks]\ndisable_after = \"91d\"\n[vault]", "webhooks.disable_after"),
+        ("[vault]", "[webhooks]\nformats = [\"mine\"]\n[vault]", "webhooks.formats: names the plugin `mine`"),
+        ("[vault]", "[test_mode]\nenabled = \"yes\"\n[vault]", "test_mode.enabled"),
+        ("[chains.bsc]", "[chains.test]\nchain_id = 5\nnodes = []\n[chains.bsc]", "simulated chain"),
         ("[vault]", "[webhooks]\nschedule = \"often\"\n[vault]", "webhooks.schedule"),
         ("[vault]", "[webhooks]\nschedule = [\"2 fortnights\"]\n[vault]", "webhooks.schedule"),
         ("[vault]", "[webhooks]\nschedule = []\n[vault]", "webhooks.schedule"),

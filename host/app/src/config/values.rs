@@ -7,7 +7,6 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use ipnet::IpNet;
-use jiff::SignedDuration;
 use tracing_subscriber::EnvFilter;
 use url::Url;
 use xthonpay_chain_evm::{CatchUp, Checkpoint, EvmChainConfig, FALLBACK_AFTER, FALLBACK_DEPTH_MIN, Finality};
@@ -15,9 +14,10 @@ use xthonpay_domain::address::Address;
 use xthonpay_domain::amount::Decimals;
 use xthonpay_domain::asset::{Asset, AssetId, AssetKind};
 use xthonpay_domain::block::BlockNumber;
-use xthonpay_domain::text::{ChainName, Symbol};
-use xthonpay_payments::catalog::ChainTerms;
+use xthonpay_domain::text::{ChainName, PluginName, Symbol};
+use xthonpay_payments::catalog::{ChainTerms, SIMULATED_CHAIN};
 use xthonpay_payments::delivery::schedule::Schedule;
+use xthonpay_payments::keys::REQUESTS_PER_MINUTE_MAX;
 use xthonpay_plugin_runtime::{HookBindings, PluginConfig};
 
 use super::problems::{ConfigProblem, Problems};
@@ -26,6 +26,7 @@ use super::{
     ChainConfig, Config, LogConfig, LogFormat, PassphraseSource, ServerConfig, StoreConfig, VaultConfig,
     WebhooksConfig, shape,
 };
+use crate::duration::duration;
 
 /// Networks that one list may have. Bounds the work per request.
 const NETWORKS_MAX: usize = 256;
@@ -35,6 +36,11 @@ const POLL_INTERVAL: (Duration, Duration) = (Duration::from_millis(20), Duration
 const TIMEOUT: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(120));
 /// The most blocks that finality by depth or `min_confirmations` may ask for: a day of BNB Smart Chain.
 const DEPTH_MAX: u64 = 200_000;
+/// The bounds of `disable_after`: below, a short outage of a receiver cuts it off; above, it is tried for longer than anybody
+/// remembers.
+const DISABLE_AFTER: (Duration, Duration) = (Duration::from_secs(3_600), Duration::from_secs(90 * 86_400));
+/// Plugins that endpoints may choose among. Each is loaded whether it is chosen or not.
+const FORMATS_MAX: usize = 16;
 
 /// Everything typed, or everything that is wrong.
 pub(super) fn check(shape: shape::Shape, folder: &Path) -> Result<Config, Vec<ConfigProblem>> {
@@ -44,9 +50,9 @@ pub(super) fn check(shape: shape::Shape, folder: &Path) -> Result<Config, Vec<Co
     let store = store(&shape.store, folder, &data_dir, &mut problems);
     let vault = vault(&shape.vault, folder, &data_dir, &mut problems);
     let chains = chains(shape.chains, &mut problems);
-    let webhooks = webhooks(shape.webhooks, &mut problems);
-    let log = log(shape.log, &mut problems);
     let plugins = plugins(shape.plugins, folder);
+    let webhooks = webhooks(shape.webhooks, &plugins, &mut problems);
+    let log = log(shape.log, &mut problems);
     let hooks = hooks(shape.hooks, &plugins, &mut problems);
     if shape.telegram.enabled {
         problems.add("telegram.enabled", "this version does not serve the bot; set it to false");
@@ -61,6 +67,7 @@ pub(super) fn check(shape: shape::Shape, folder: &Path) -> Result<Config, Vec<Co
             vault,
             chains,
             webhooks,
+            test_mode: shape.test_mode.enabled,
             hooks,
             plugins,
             log,
@@ -75,7 +82,21 @@ fn server(shape: &shape::Server, problems: &mut Problems) -> Option<ServerConfig
     let public_url = problems.keep("server.public_url", http_url(&shape.public_url));
     let trusted_proxies = networks("server.trusted_proxies", &shape.trusted_proxies, problems);
     let metrics_networks = networks("server.metrics_networks", &shape.metrics_networks, problems);
-    Some(ServerConfig { listen: listen?, public_url: public_url?, trusted_proxies, metrics_networks })
+    let limits = [
+        ("server.requests_per_minute", shape.requests_per_minute),
+        ("server.failed_requests_per_minute", shape.failed_requests_per_minute),
+    ];
+    for (key, _) in limits.into_iter().filter(|(_, limit)| limit.get() > REQUESTS_PER_MINUTE_MAX) {
+        problems.add(key, format!("write a number from 1 to {REQUESTS_PER_MINUTE_MAX}"));
+    }
+    Some(ServerConfig {
+        listen: listen?,
+        public_url: public_url?,
+        trusted_proxies,
+        metrics_networks,
+        requests_per_minute: shape.requests_per_minute,
+        failed_requests_per_minute: shape.failed_requests_per_minute,
+    })
 }
 
 fn store(shape: &shape::Store, folder: &Path, data_dir: &Path, problems: &mut Problems) -> Option<StoreConfig> {
@@ -157,6 +178,10 @@ fn chain(name: &str, shape: shape::Chain, problems: &mut Problems) -> Option<Cha
     let table = format!("chains.{name}");
     let key = |key: &str| format!("{table}.{key}");
     let parsed_name: Option<ChainName> = problems.keep(&table, name.parse());
+    // Also where test mode is off: what is recorded of the simulated chain is in the store still.
+    if name == SIMULATED_CHAIN {
+        problems.add(&table, "this is the name of the simulated chain of test mode; give the chain another one");
+    }
     if shape.nodes.is_empty() {
         problems.add(key("nodes"), "name at least one JSON-RPC node");
     }
@@ -272,7 +297,11 @@ fn asset(chain: &ChainName, symbol: &str, shape: &shape::Asset, problems: &mut P
     Some(Asset { id: AssetId { chain: chain.clone(), symbol: parsed_symbol? }, kind: kind?, decimals: decimals? })
 }
 
-fn webhooks(shape: shape::Webhooks, problems: &mut Problems) -> Option<WebhooksConfig> {
+fn webhooks(
+    shape: shape::Webhooks,
+    plugins: &BTreeMap<String, PluginConfig>,
+    problems: &mut Problems,
+) -> Option<WebhooksConfig> {
     let schedule = match shape.schedule {
         shape::Schedule::Preset(name) => match name.as_str() {
             "standard" => Ok(Schedule::standard()),
@@ -288,7 +317,36 @@ fn webhooks(shape: shape::Webhooks, problems: &mut Problems) -> Option<WebhooksC
     let schedule = problems.keep("webhooks.schedule", schedule);
     let allow_networks = networks("webhooks.allow_networks", &shape.allow_networks, problems);
     let timeout = problems.keep("webhooks.timeout", duration_within(&shape.timeout, TIMEOUT));
-    Some(WebhooksConfig { schedule: schedule?, allow_networks, allow_http: shape.allow_http, timeout: timeout? })
+    let disable_after = problems.keep("webhooks.disable_after", duration_within(&shape.disable_after, DISABLE_AFTER));
+    let formats = formats(&shape.formats, plugins, problems);
+    Some(WebhooksConfig {
+        schedule: schedule?,
+        allow_networks,
+        allow_http: shape.allow_http,
+        timeout: timeout?,
+        disable_after: disable_after?,
+        formats,
+    })
+}
+
+/// The plugins that endpoints may choose, each once, in the operator's order.
+fn formats(names: &[String], plugins: &BTreeMap<String, PluginConfig>, problems: &mut Problems) -> Vec<PluginName> {
+    const KEY: &str = "webhooks.formats";
+    if names.len() > FORMATS_MAX {
+        problems.add(KEY, format!("at most {FORMATS_MAX} plugins"));
+    }
+    let mut formats: Vec<PluginName> = Vec::new();
+    for name in names {
+        if !plugins.contains_key(name) {
+            problems.add(KEY, format!("names the plugin `{name}`, but there is no table [plugins.{name}]"));
+        } else if let Some(format) = problems.keep(KEY, name.parse()) {
+            if formats.contains(&format) {
+                problems.add(KEY, format!("names the plugin `{name}` more than once"));
+            }
+            formats.push(format);
+        }
+    }
+    formats
 }
 
 fn log(shape: shape::Log, problems: &mut Problems) -> Option<LogConfig> {
@@ -359,11 +417,6 @@ fn http_url(text: &str) -> Result<Url, &'static str> {
 fn websocket_url(text: &str) -> Result<Url, &'static str> {
     let url = Url::parse(text).ok().filter(|url| matches!(url.scheme(), "ws" | "wss") && url.has_host());
     url.ok_or("write a ws:// or wss:// URL")
-}
-
-fn duration(text: &str) -> Result<Duration, String> {
-    let parsed = text.parse::<SignedDuration>().ok().and_then(|duration| Duration::try_from(duration).ok());
-    parsed.ok_or_else(|| format!("`{text}` is not a duration: write a number and a unit, such as 250ms, 5s, 30m or 2h"))
 }
 
 fn duration_within(text: &str, (min, max): (Duration, Duration)) -> Result<Duration, String> {

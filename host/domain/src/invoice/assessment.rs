@@ -5,9 +5,11 @@
 //! | `pending` | nothing counts yet |
 //! | `partially_paid` | payments in time are above zero and below the target |
 //! | `confirming` | payments in time reach the target, but not all are final or the rules have not agreed yet |
-//! | `paid` | final payments reached the target and the rules agreed; never left again |
+//! | `paid` | final payments reached the target and the rules agreed, or the merchant accepted less; never left again |
 //! | `expired` | the chain passed the expiry before payments in time reached the target |
 //! | `cancelled` | the merchant withdrew it; its address is still watched |
+//!
+//! What the merchant may decide, and what that does, stands in [`resolution`](super::resolution).
 //!
 //! A payment is in time when the time of its block is not after the expiry. Expiry itself is decided by the time of the
 //! newest *final* block that the scanner has processed, so a scanner that lags never turns a payment in time into a late one.
@@ -15,6 +17,7 @@
 use core::ops::BitOr;
 
 use super::Terms;
+use super::resolution::{Choice, Resolution};
 use crate::amount::{Amount, AmountError};
 use crate::asset::AssetId;
 use crate::deposit::{Deposit, DepositState};
@@ -92,7 +95,8 @@ impl Flags {
     /// A person should look.
     pub const NEEDS_REVIEW: Self = Self(1 << 7);
 
-    const NAMES: [(Self, &'static str); 8] = [
+    /// Every mark with its word in the API, in a fixed order.
+    pub const NAMES: [(Self, &'static str); 8] = [
         (Self::WITHIN_TOLERANCE, "within_tolerance"),
         (Self::OVERPAID, "overpaid"),
         (Self::LATE, "late"),
@@ -179,6 +183,14 @@ pub struct PaymentFact {
     pub reorged: bool,
 }
 
+impl PaymentFact {
+    /// Whether the payment counts for an invoice, as far as asset and amount say. What does not is set aside.
+    #[must_use]
+    pub fn counts_for(&self, terms: &Terms) -> bool {
+        self.asset == terms.asset && self.amount <= Amount::PAYMENT_MAX
+    }
+}
+
 impl From<&Deposit> for PaymentFact {
     fn from(deposit: &Deposit) -> Self {
         Self {
@@ -204,6 +216,10 @@ pub struct Facts<'a> {
     pub flags_before: Flags,
     /// The rules' last word.
     pub ruling: Option<Ruling>,
+    /// Whether the merchant withdraws the invoice at this moment. That it did so before stands in `before`.
+    pub cancels: bool,
+    /// The merchant's last decision about what was received.
+    pub resolution: Option<&'a Resolution>,
 }
 
 /// What follows from terms and facts.
@@ -270,17 +286,45 @@ impl Sums {
     }
 }
 
+/// What the merchant's last decision means for the sum that is final now.
+#[derive(Default)]
+struct Decided {
+    /// Whether it was made about this very sum.
+    on_this: bool,
+    accepts: bool,
+    refunds: bool,
+    /// Whether this sum is to be left as it is.
+    ignores_this: bool,
+    /// Deposits that count for nothing and were decided about.
+    set_aside: usize,
+}
+
+impl Decided {
+    fn of(resolution: Option<&Resolution>, received: Amount) -> Self {
+        let Some(resolution) = resolution else { return Self::default() };
+        let on_this = resolution.judged == received;
+        Self {
+            on_this,
+            accepts: resolution.choice == Choice::Accept,
+            refunds: matches!(resolution.choice, Choice::Refund { .. }),
+            ignores_this: on_this && resolution.choice == Choice::Ignore,
+            set_aside: usize::try_from(resolution.set_aside).unwrap_or(usize::MAX),
+        }
+    }
+}
+
 /// Computes where an invoice stands. Payments above [`Amount::PAYMENT_MAX`] count like those in another asset: not at all.
 ///
 /// # Errors
 /// [`AmountError::Overflow`] when payments sum to more than 2^256 - 1, for which they would have to be more than 2^64.
 pub fn assess(terms: &Terms, facts: Facts<'_>) -> Result<Assessment, AmountError> {
     let on_chain = |payment: &&PaymentFact| payment.state != DepositState::Orphaned;
-    let is_money = |payment: &&PaymentFact| payment.asset == terms.asset && payment.amount <= Amount::PAYMENT_MAX;
-    let counted: Vec<&PaymentFact> = facts.payments.iter().filter(on_chain).filter(is_money).collect();
+    let there: Vec<&PaymentFact> = facts.payments.iter().filter(on_chain).collect();
+    let (counted, stray): (Vec<&PaymentFact>, Vec<&PaymentFact>) =
+        there.iter().partition(|payment| payment.counts_for(terms));
     let sums = Sums::of(terms, &counted)?;
     let target = terms.target();
-    let cancelled = facts.before == InvoiceState::Cancelled;
+    let cancelled = facts.cancels || facts.before == InvoiceState::Cancelled;
     let expired = facts.finalized_time > terms.expires_at;
 
     let reached_in_time = !cancelled && sums.in_time >= target;
@@ -288,14 +332,17 @@ pub fn assess(terms: &Terms, facts: Facts<'_>) -> Result<Assessment, AmountError
     let holds =
         |ruling: &Ruling| ruling.fits(terms, sums.received) && (reached_in_time || ruling.judged == sums.received);
     let ruling = facts.ruling.filter(holds).map(|ruling| ruling.advice);
+    let decided = Decided::of(facts.resolution, sums.received);
     // Money that came late can still settle the invoice if it is final, in the monitor window, and the rules accept it.
-    let can_settle = if reached_in_time {
+    let can_settle = if decided.refunds || (decided.ignores_this && !reached_in_time) {
+        false
+    } else if reached_in_time {
         sums.received_in_time >= target
     } else {
         (cancelled || expired) && sums.received_monitored >= target
     };
     let was_paid = facts.before == InvoiceState::Paid;
-    let state = if was_paid || (can_settle && ruling == Some(Advice::Settle)) {
+    let state = if was_paid || decided.accepts || (can_settle && ruling == Some(Advice::Settle)) {
         InvoiceState::Paid
     } else if cancelled {
         InvoiceState::Cancelled
@@ -311,22 +358,25 @@ pub fn assess(terms: &Terms, facts: Facts<'_>) -> Result<Assessment, AmountError
 
     let is_paid = state == InvoiceState::Paid;
     let sticky = |flag: Flags| was_paid && facts.flags_before.contains(flag);
-    let late = counted.iter().any(|payment| cancelled || payment.block_time > terms.expires_at);
-    let wrong_asset = facts.payments.iter().filter(on_chain).any(|payment| payment.asset != terms.asset);
-    let implausible = facts.payments.iter().filter(on_chain).any(|payment| payment.amount > Amount::PAYMENT_MAX);
+    let comes_late = counted.iter().any(|payment| cancelled || payment.block_time > terms.expires_at);
+    let late = comes_late || sticky(Flags::LATE);
     let left_over = matches!(state, InvoiceState::Expired | InvoiceState::Cancelled) && !sums.received.is_zero();
-    let held_for_review = !is_paid && ruling == Some(Advice::Review);
-    let late_after_paid = was_paid && late && !facts.flags_before.contains(Flags::LATE);
-    let needs_review =
-        held_for_review || left_over || wrong_asset || implausible || late_after_paid || sticky(Flags::NEEDS_REVIEW);
-    let flags = Flags::WITHIN_TOLERANCE.when(is_paid && sums.received < terms.due)
+    let held_for_review = !is_paid && ruling == Some(Advice::Review) && !decided.on_this;
+    let money_to_judge = if facts.resolution.is_some() {
+        !decided.on_this && (left_over || (is_paid && late) || decided.accepts || decided.refunds)
+    } else {
+        let late_after_paid = was_paid && comes_late && !facts.flags_before.contains(Flags::LATE);
+        left_over || late_after_paid || sticky(Flags::NEEDS_REVIEW)
+    };
+    let stray_to_judge = stray.len() > decided.set_aside;
+    let flags = Flags::WITHIN_TOLERANCE.when(is_paid && sums.received < terms.due && sums.received >= target)
         | Flags::OVERPAID.when(sums.received > terms.due)
-        | Flags::LATE.when(late || sticky(Flags::LATE))
+        | Flags::LATE.when(late)
         | Flags::MULTI_PAYMENT.when(counted.len() > 1)
-        | Flags::WRONG_ASSET.when(wrong_asset)
+        | Flags::WRONG_ASSET.when(stray.iter().any(|payment| payment.asset != terms.asset))
         | Flags::REORGED.when(facts.payments.iter().any(|payment| payment.reorged))
-        | Flags::MANUAL.when(facts.flags_before.contains(Flags::MANUAL))
-        | Flags::NEEDS_REVIEW.when(needs_review);
+        | Flags::MANUAL.when(facts.resolution.is_some() || facts.flags_before.contains(Flags::MANUAL))
+        | Flags::NEEDS_REVIEW.when(held_for_review || money_to_judge || stray_to_judge);
 
     Ok(Assessment {
         state,

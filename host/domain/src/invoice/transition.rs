@@ -1,14 +1,17 @@
-//! Which events follow when an invoice moves from one assessment to the next.
+//! Which events follow when an invoice moves from one assessment to the next, or is decided about.
 
+use super::Standing;
 use super::assessment::{Assessment, Flags, InvoiceState};
 use crate::amount::Amount;
 use crate::event::EventKind;
 
-/// The invoice events between two assessments, in the order in which they are told.
+/// The invoice events between two moments, in the order in which they are told.
 ///
 /// Events about single payments (`payment.*`) are not among them: they follow from the deposits.
 #[must_use]
-pub fn events(before: &Assessment, after: &Assessment) -> Vec<EventKind> {
+pub fn events(before: Standing<'_>, after: Standing<'_>) -> Vec<EventKind> {
+    let resolved = after.resolution.is_some() && after.resolution != before.resolution;
+    let (before, after) = (before.assessment, after.assessment);
     let newly = |flag: Flags| after.flags.contains(flag) && !before.flags.contains(flag);
     let moved = before.state != after.state;
     let fell_back = before.state == InvoiceState::Confirming
@@ -30,11 +33,15 @@ pub fn events(before: &Assessment, after: &Assessment) -> Vec<EventKind> {
             InvoiceState::Confirming => Some(EventKind::InvoiceConfirming),
             InvoiceState::Paid => Some(EventKind::InvoicePaid),
             InvoiceState::Expired => Some(EventKind::InvoiceExpired),
-            InvoiceState::Pending | InvoiceState::Cancelled => None,
+            InvoiceState::Cancelled => Some(EventKind::InvoiceCancelled),
+            InvoiceState::Pending => None,
         });
     }
     if after.state == InvoiceState::Paid && after.overpaid > overpaid_when_paid(before) {
         told.push(EventKind::InvoiceOverpaid);
+    }
+    if resolved {
+        told.push(EventKind::InvoiceResolved);
     }
     if newly(Flags::NEEDS_REVIEW) {
         told.push(EventKind::InvoiceNeedsReview);

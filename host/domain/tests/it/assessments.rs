@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use proptest::prelude::*;
+use xthonpay_domain::address::Address;
 use xthonpay_domain::amount::Amount;
 use xthonpay_domain::asset::AssetId;
 use xthonpay_domain::deposit::DepositState;
@@ -10,8 +11,9 @@ use xthonpay_domain::event::EventKind;
 use xthonpay_domain::invoice::assessment::{
     Advice, Assessment, Facts, Flags, InvoiceState, PaymentFact, Ruling, assess,
 };
+use xthonpay_domain::invoice::resolution::{Choice, Resolution, Wish, may_cancel};
 use xthonpay_domain::invoice::transition::events;
-use xthonpay_domain::invoice::{MONITOR_WINDOW, Terms};
+use xthonpay_domain::invoice::{MONITOR_WINDOW, Standing, Terms};
 use xthonpay_domain::time::Timestamp;
 
 use crate::seeded::holds;
@@ -52,6 +54,73 @@ fn any_advice() -> impl Strategy<Value = Option<Advice>> {
     prop::sample::select(vec![None, Some(Advice::Settle), Some(Advice::Wait), Some(Advice::Review)])
 }
 
+/// What a merchant tries at a moment.
+#[derive(Clone, Debug)]
+enum Attempt {
+    Nothing,
+    Cancel,
+    Resolve(Wish),
+}
+
+fn any_attempt() -> impl Strategy<Value = Attempt> {
+    let refund = (1_u128..150).prop_map(|units| Wish::Refund {
+        to: Address::new([7; 20]),
+        amount: (units < 120).then(|| Amount::from_units(units)),
+    });
+    prop_oneof![
+        4 => Just(Attempt::Nothing),
+        1 => Just(Attempt::Cancel),
+        1 => Just(Attempt::Resolve(Wish::Accept)),
+        1 => Just(Attempt::Resolve(Wish::Ignore)),
+        1 => refund.prop_map(Attempt::Resolve),
+    ]
+}
+
+/// An invoice's assessment and the merchant's last decision.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Stand {
+    assessment: Assessment,
+    resolution: Option<Resolution>,
+}
+
+impl Stand {
+    fn initial(terms: &Terms) -> Self {
+        Self { assessment: Assessment::initial(terms), resolution: None }
+    }
+
+    fn standing(&self) -> Standing<'_> {
+        Standing { assessment: &self.assessment, resolution: self.resolution.as_ref() }
+    }
+
+    /// What follows, with a ruling on the sum that is final, and with what the merchant tries if it may.
+    fn next(
+        &self,
+        terms: &Terms,
+        payments: &[PaymentFact],
+        time: Timestamp,
+        advice: Option<Advice>,
+        attempt: &Attempt,
+    ) -> Self {
+        let judged = units(payments, terms, |payment| payment.state == DepositState::Final);
+        let now = &self.assessment;
+        let granted = match attempt {
+            Attempt::Resolve(wish) => Resolution::grant(wish.clone(), terms, self.standing(), payments, time).ok(),
+            Attempt::Nothing | Attempt::Cancel => None,
+        };
+        let resolution = granted.or_else(|| self.resolution.clone());
+        let facts = Facts {
+            payments,
+            finalized_time: time,
+            before: now.state,
+            flags_before: now.flags,
+            ruling: advice.map(|advice| Ruling { advice, judged }),
+            cancels: matches!(attempt, Attempt::Cancel) && may_cancel(now).is_ok(),
+            resolution: resolution.as_ref(),
+        };
+        Self { assessment: assess(terms, facts).expect("small sums"), resolution }
+    }
+}
+
 /// The assessment that follows one before, with a ruling on the sum that is final.
 fn after(
     terms: &Terms,
@@ -60,10 +129,8 @@ fn after(
     time: Timestamp,
     advice: Option<Advice>,
 ) -> Assessment {
-    let judged = units(payments, terms, |payment| payment.state == DepositState::Final);
-    let ruling = advice.map(|advice| Ruling { advice, judged });
-    let facts = Facts { payments, finalized_time: time, before: before.state, flags_before: before.flags, ruling };
-    assess(terms, facts).expect("small sums")
+    let before = Stand { assessment: *before, resolution: None };
+    before.next(terms, payments, time, advice, &Attempt::Nothing).assessment
 }
 
 fn units(payments: &[PaymentFact], terms: &Terms, keep: impl Fn(&PaymentFact) -> bool) -> Amount {
@@ -110,12 +177,44 @@ fn the_order_of_payments_does_not_matter() {
 
 #[test]
 fn looking_again_changes_nothing_and_tells_nothing() {
-    let given = (any_terms(), any_payments(), any_moment(), any_advice());
-    holds("looking again", given, |(terms, payments, time, advice)| {
-        let once = after(&terms, &Assessment::initial(&terms), &payments, time, advice);
-        let twice = after(&terms, &once, &payments, time, advice);
-        prop_assert_eq!(once, twice);
-        prop_assert_eq!(events(&once, &twice), Vec::<EventKind>::new());
+    let given = (any_terms(), any_payments(), any_moment(), any_advice(), any_attempt(), any_attempt());
+    holds("looking again", given, |(terms, payments, time, advice, first, second)| {
+        let before = Stand::initial(&terms).next(&terms, &payments, time, advice, &first);
+        let once = before.next(&terms, &payments, time, advice, &second);
+        let twice = once.next(&terms, &payments, time, advice, &Attempt::Nothing);
+        prop_assert_eq!(&once, &twice);
+        prop_assert_eq!(events(once.standing(), twice.standing()), Vec::<EventKind>::new());
+        Ok(())
+    });
+}
+
+#[test]
+fn a_decision_changes_no_sum_and_answers_its_question() {
+    let given = (any_terms(), any_payments(), any_moment(), any_advice(), any_attempt());
+    holds("decisions", given, |(terms, payments, time, advice, attempt)| {
+        let before = Stand::initial(&terms).next(&terms, &payments, time, advice, &Attempt::Nothing);
+        let decided = before.next(&terms, &payments, time, advice, &attempt);
+        let (then, now) = (&before.assessment, &decided.assessment);
+        let sums = |of: &Assessment| (of.received, of.pending, of.received_late, of.overpaid, of.missing);
+        prop_assert_eq!(sums(then), sums(now));
+        let Some(resolution) = &decided.resolution else {
+            let untouched = then.state == InvoiceState::Pending && then.missing == terms.due;
+            let withdrawn = matches!(attempt, Attempt::Cancel) && untouched;
+            prop_assert_eq!(now.state == InvoiceState::Cancelled, withdrawn);
+            return Ok(());
+        };
+        let told = events(before.standing(), decided.standing());
+        prop_assert!(told.contains(&EventKind::InvoiceResolved), "{:?}", told);
+        prop_assert!(now.flags.contains(Flags::MANUAL));
+        // Nothing is asked any more, unless it is about what is not final yet.
+        let is_stray = |payment: &&PaymentFact| payment.asset != terms.asset && payment.state == DepositState::Seen;
+        let stray_seen = payments.iter().any(|payment| is_stray(&payment));
+        prop_assert!(!now.flags.contains(Flags::NEEDS_REVIEW) || stray_seen, "{:?}", now);
+        match attempt {
+            Attempt::Resolve(Wish::Accept) => prop_assert_eq!(now.state, InvoiceState::Paid),
+            _ => prop_assert_eq!(now.state, then.state),
+        }
+        prop_assert_eq!(resolution.judged, now.received);
         Ok(())
     });
 }
@@ -158,13 +257,13 @@ fn more_final_money_in_time_never_lowers_the_state() {
 /// Payments only move as a chain moves them: seen, orphaned and seen again, final for ever; chain time never goes back.
 #[test]
 fn a_life_of_an_invoice_keeps_every_promise() {
-    let step = (any_payment(), any_moment(), any_advice(), 0_usize..8);
+    let step = (any_payment(), any_moment(), any_advice(), any_attempt(), 0_usize..8);
     let life = prop::collection::vec(step, 1..40);
     holds("lives", (any_terms(), life), |(terms, life)| {
         let mut payments: Vec<PaymentFact> = Vec::new();
-        let mut now = Assessment::initial(&terms);
+        let mut stand = Stand::initial(&terms);
         let (mut time, mut told_paid, mut told_late) = (Timestamp::EPOCH, 0_u32, Amount::ZERO);
-        for (payment, moment, advice, at) in life {
+        for (payment, moment, advice, attempt, at) in life {
             time = time.max(moment);
             match payments.get_mut(at) {
                 Some(known) if known.state != DepositState::Final => {
@@ -174,17 +273,28 @@ fn a_life_of_an_invoice_keeps_every_promise() {
                 Some(_) => {}
                 None => payments.push(payment),
             }
-            let next = after(&terms, &now, &payments, time, advice);
-            let told = events(&now, &next);
+            let (before, stood) = (stand.assessment, stand.clone());
+            stand = stood.next(&terms, &payments, time, advice, &attempt);
+            let told = events(stood.standing(), stand.standing());
+            let (now, next) = (before, stand.assessment);
             prop_assert!(now.state != InvoiceState::Paid || next.state == InvoiceState::Paid, "paid was left");
             prop_assert!(next.received >= now.received, "final money went away");
+            let left = now.state == InvoiceState::Cancelled && next.state != InvoiceState::Cancelled;
+            prop_assert!(!left || next.state == InvoiceState::Paid, "cancelled became {:?}", next.state);
+            let resolved = stood.resolution != stand.resolution;
+            prop_assert_eq!(told.contains(&EventKind::InvoiceResolved), resolved);
+            let cancelled = now.state != InvoiceState::Cancelled && next.state == InvoiceState::Cancelled;
+            prop_assert_eq!(told.contains(&EventKind::InvoiceCancelled), cancelled);
             told_paid = told_paid.saturating_add(u32::from(told.contains(&EventKind::InvoicePaid)));
             prop_assert_eq!(told_paid > 0, next.state == InvoiceState::Paid);
             if told.contains(&EventKind::InvoicePaymentLate) {
                 told_late = next.received_late;
             }
             prop_assert_eq!(told_late, next.received_late, "late money was not told");
-            now = next;
+            // What a merchant declined asks anew as soon as there is more of it.
+            let declined = stand.resolution.as_ref().filter(|made| made.choice != Choice::Ignore);
+            let more = declined.is_some_and(|made| next.received > made.judged);
+            prop_assert!(!more || next.flags.contains(Flags::NEEDS_REVIEW), "{:?}", stand);
         }
         prop_assert!(told_paid <= 1, "told to be paid {} times", told_paid);
         Ok(())

@@ -11,22 +11,23 @@
 //! - `time: late`: the newest final block has this time;
 //! - `rules: settle`, `rules: wait`, `rules: review`: the rules judge the sum that is final now; `rules: settle on 60` that
 //!   they judged another sum;
-//! - `merchant: cancels`, `person: decides`: what is decided from outside.
+//! - `merchant: cancels`, `merchant: accepts`, `merchant: refunds`, `merchant: refunds 40`, `merchant: ignores`: what the
+//!   merchant decides; `merchant: cannot cancel`, `cannot accept`, `cannot refund 41`, `cannot ignore` that it may not.
 //!
 //! Then follow the state (with `?` while the rules must be asked), the flags, the final and the seen sum, and the events.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use xthonpay_domain::address::Address;
 use xthonpay_domain::amount::Amount;
 use xthonpay_domain::asset::AssetId;
 use xthonpay_domain::deposit::DepositState;
 use xthonpay_domain::event::EventKind;
-use xthonpay_domain::invoice::assessment::{
-    Advice, Assessment, Facts, Flags, InvoiceState, PaymentFact, Ruling, assess,
-};
+use xthonpay_domain::invoice::assessment::{Advice, Assessment, Facts, InvoiceState, PaymentFact, Ruling, assess};
+use xthonpay_domain::invoice::resolution::{DecisionError, Resolution, Wish, may_cancel};
 use xthonpay_domain::invoice::transition::events;
-use xthonpay_domain::invoice::{MONITOR_WINDOW, Proposal, Terms, Tolerance};
+use xthonpay_domain::invoice::{MONITOR_WINDOW, Proposal, Standing, Terms, Tolerance};
 use xthonpay_domain::time::Timestamp;
 
 /// When the stories begin.
@@ -61,11 +62,12 @@ pub(crate) fn play(name: &str, terms: &Terms, lines: &str) -> Vec<Shown> {
     let mut shown = Vec::new();
     for line in lines.lines().map(str::trim).filter(|line| !line.is_empty()) {
         let (step, expected) = line.split_once('|').expect("a step and what the invoice shows");
-        let before = story.now;
+        let before = (story.now, story.resolution.clone());
+        let before = Standing { assessment: &before.0, resolution: before.1.as_ref() };
         story.take(step.trim());
         let expected: Vec<&str> = expected.split('|').map(str::trim).collect();
-        assert_eq!(story.show(&before), expected, "{name}: {line}");
-        shown.extend(story.shown(&before));
+        assert_eq!(story.show(before), expected, "{name}: {line}");
+        shown.extend(story.shown(before));
     }
     shown
 }
@@ -75,21 +77,29 @@ struct Story<'a> {
     payments: BTreeMap<String, PaymentFact>,
     finalized_time: Timestamp,
     ruling: Option<Ruling>,
+    resolution: Option<Resolution>,
     now: Assessment,
 }
 
 impl<'a> Story<'a> {
     fn new(terms: &'a Terms) -> Self {
         let now = Assessment::initial(terms);
-        Self { terms, payments: BTreeMap::new(), finalized_time: BEGINNING, ruling: None, now }
+        Self { terms, payments: BTreeMap::new(), finalized_time: BEGINNING, ruling: None, resolution: None, now }
     }
 
     fn take(&mut self, step: &str) {
         match step.split_once(": ") {
             Some(("time", when)) => self.finalized_time = self.moment(when),
             Some(("rules", words)) => self.ruling = Some(self.ruling(words)),
-            Some(("merchant", "cancels")) => self.now.state = InvoiceState::Cancelled,
-            Some(("person", "decides")) => self.now.flags = self.now.flags | Flags::MANUAL,
+            Some(("merchant", "cancels")) => may_cancel(&self.now).expect("may be cancelled"),
+            Some(("merchant", "cannot cancel")) => assert!(may_cancel(&self.now).is_err(), "can be cancelled"),
+            Some(("merchant", words)) => match words.strip_prefix("cannot ") {
+                Some(words) => {
+                    let granted = self.decide(words);
+                    assert!(granted.is_err(), "{words}: {granted:?}");
+                }
+                None => self.resolution = Some(self.decide(words).expect("may be decided")),
+            },
             Some((payment, words)) => {
                 let fact = self.sighting(words);
                 self.payments.insert(payment.to_owned(), fact);
@@ -106,15 +116,40 @@ impl<'a> Story<'a> {
                 payment.reorged |= word == "orphaned";
             }
         }
-        let payments: Vec<PaymentFact> = self.payments.values().cloned().collect();
+        let payments = self.facts();
         let facts = Facts {
             payments: &payments,
             finalized_time: self.finalized_time,
             before: self.now.state,
             flags_before: self.now.flags,
             ruling: self.ruling,
+            cancels: step == "merchant: cancels",
+            resolution: self.resolution.as_ref(),
         };
         self.now = assess(self.terms, facts).expect("small sums");
+    }
+
+    fn facts(&self) -> Vec<PaymentFact> {
+        self.payments.values().cloned().collect()
+    }
+
+    fn standing(&self) -> Standing<'_> {
+        Standing { assessment: &self.now, resolution: self.resolution.as_ref() }
+    }
+
+    /// What a merchant decides, if it may.
+    fn decide(&self, words: &str) -> Result<Resolution, DecisionError> {
+        let (word, amount) = words.split_once(' ').unwrap_or((words, ""));
+        let wish = match word {
+            "accepts" | "accept" => Wish::Accept,
+            "ignores" | "ignore" => Wish::Ignore,
+            "refunds" | "refund" => {
+                let amount = (!amount.is_empty()).then(|| Amount::parse_units(amount).expect("an amount"));
+                Wish::Refund { to: Address::new([7; 20]), amount }
+            }
+            _ => unreachable!("{words} is no decision"),
+        };
+        Resolution::grant(wish, self.terms, self.standing(), &self.facts(), BEGINNING)
     }
 
     fn moment(&self, when: &str) -> Timestamp {
@@ -158,7 +193,7 @@ impl<'a> Story<'a> {
     }
 
     /// The right side of a line.
-    fn show(&self, before: &Assessment) -> Vec<String> {
+    fn show(&self, before: Standing<'_>) -> Vec<String> {
         let now = &self.now;
         let joined = |words: Vec<&str>| if words.is_empty() { "-".to_owned() } else { words.join(", ") };
         let asks = if now.awaits_ruling { "?" } else { "" };
@@ -166,13 +201,14 @@ impl<'a> Story<'a> {
             format!("{}{asks}", now.state.name()),
             joined(now.flags.names().collect()),
             format!("{}+{}", now.received, now.pending),
-            joined(events(before, now).into_iter().map(EventKind::name).collect()),
+            joined(events(before, self.standing()).into_iter().map(EventKind::name).collect()),
         ]
     }
 
-    fn shown(&self, before: &Assessment) -> Vec<Shown> {
-        let moved = (before.state != self.now.state).then_some(Shown::Transition(before.state, self.now.state));
+    fn shown(&self, before: Standing<'_>) -> Vec<Shown> {
+        let (from, to) = (before.assessment.state, self.now.state);
+        let moved = (from != to).then_some(Shown::Transition(from, to));
         let flags = self.now.flags.names().map(Shown::Flag);
-        moved.into_iter().chain(flags).chain(events(before, &self.now).into_iter().map(Shown::Event)).collect()
+        moved.into_iter().chain(flags).chain(events(before, self.standing()).into_iter().map(Shown::Event)).collect()
     }
 }

@@ -208,3 +208,21 @@ fn denied_networks_beat_public_ones() {
     let policy = AddressPolicy::new(&config);
     assert!(!policy.admits("::ffff:8.8.8.8".parse().expect("an address"), Reach::Public));
 }
+
+/// A public address can be this host's own: then it leads behind the firewall.
+#[test]
+fn own_public_addresses_are_refused_unless_their_network_is_named() {
+    let own = "8.8.8.8".parse::<IpAddr>().expect("an address");
+    let with_own = |config: &EgressConfig| {
+        let is_own: fn(IpAddr) -> bool = |address| address.to_string() == "8.8.8.8";
+        AddressPolicy { is_own, ..AddressPolicy::new(config) }
+    };
+    let policy = with_own(&EgressConfig::default());
+    let url = |text: &str| text.parse::<CallbackUrl>().expect("the text of a URL");
+    assert_eq!(policy.judge(&url("https://8.8.8.8/")), Err(Refusal::NotPublic));
+    assert_eq!(policy.judge(&url("https://0x08080808/")), Err(Refusal::NotPublic));
+    assert!(!policy.admits(own, Reach::Public));
+    assert!(policy.judge(&url("https://8.8.4.4/")).is_ok());
+    let named = EgressConfig { allow_networks: networks(&["8.8.8.8/32"]), ..EgressConfig::default() };
+    assert!(with_own(&named).judge(&url("https://8.8.8.8/")).is_ok());
+}

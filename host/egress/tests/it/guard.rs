@@ -106,10 +106,36 @@ async fn a_public_name_may_not_use_what_only_named_networks_may() {
     }
 }
 
+/// What a name service can answer over time: flips, mixtures, an alias (CNAME) of a private name, which the resolver has followed when
+/// it answers, and nothing. In a thousand deliveries nobody on the loopback interface sees a connection.
+#[tokio::test]
+async fn a_thousand_deliveries_to_names_that_lie_connect_to_nobody() {
+    const DELIVERIES: usize = 1_000;
+    let receiver = Receiver::start(Reply::ok()).await;
+    let kinds: [&[&str]; 8] = [
+        &["127.0.0.1"],
+        &["8.8.8.8", "127.0.0.1"],
+        &["127.0.0.1", "8.8.8.8"],
+        &["2606:4700::1111", "::1"],
+        &["169.254.169.254"],
+        &["10.0.0.7"],
+        &["::ffff:127.0.0.1"],
+        &[],
+    ];
+    let answers: Vec<&[&str]> = (0..DELIVERIES).map(|number| kinds[number % kinds.len()]).collect();
+    let lookup = ScriptedLookup::new(&answers);
+    let client = WebhookClient::with_lookup(open_to(&receiver), lookup.clone()).expect("a sound config");
+    for number in 0..DELIVERIES {
+        let answer = post(&client, &format!("http://shop{number}.example:{}/", receiver.port())).await;
+        assert!(matches!(answer, Err(EgressError::Unreachable { .. })), "{number}: {answer:?}");
+    }
+    assert_eq!((lookup.asked(), receiver.connections().await), (DELIVERIES, 0));
+}
+
 /// A name service that tells the truth to the judge and lies to the connector would need two questions; there is only one.
 #[tokio::test]
 async fn a_name_that_changes_its_address_never_reaches_the_other_one() {
-    const ROUNDS: usize = 50;
+    const ROUNDS: usize = 1_000;
     let forbidden = Receiver::start_at("127.0.0.1:0", Reply::ok()).await;
     let port = forbidden.port();
     let closing = "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 2\r\n\r\nok";

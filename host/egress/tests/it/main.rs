@@ -5,3 +5,6 @@
 mod answers;
 mod guard;
 mod receiver;
+mod retry_after;
+mod targets;
+mod tls;

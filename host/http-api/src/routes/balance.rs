@@ -20,7 +20,7 @@ struct BalanceData {
     balance: Option<String>,
     /// Where deposits without an invoice go.
     address: Option<String>,
-    /// Every accepted asset.
+    /// Every accepted asset of the key's mode, and whatever else there is.
     balances: Vec<OneBalance>,
 }
 
@@ -36,17 +36,17 @@ struct OneBalance {
 
 pub(crate) async fn read(api: &Api, call: &Call) -> Result<Answer, ApiError> {
     parameters(call.query())?.finish()?;
-    let merchant = call.caller().merchant();
-    let balances = api.balances.of(merchant).await?;
+    let (merchant, mode) = (call.caller().merchant(), call.caller().mode());
+    let balances = api.balances.of(merchant, mode).await?;
     let own = api.store.deposit_address(merchant).await?;
-    let default = api.default_asset().and_then(|asset| balances.iter().find(|balance| balance.asset == asset.id));
-    Answer::data(BalanceData {
+    let default = api.default_asset(mode).and_then(|asset| balances.iter().find(|balance| balance.asset == asset.id));
+    Ok(Answer::data(BalanceData {
         currency: default.map(|balance| balance.asset.symbol.to_string()),
         asset: default.map(|balance| balance.asset.to_string()),
         balance: default.map(|balance| balance.balance.available.to_decimal(balance.decimals)),
         address: own.map(|own| own.address.to_string()),
         balances: balances.iter().map(OneBalance::from).collect(),
-    })
+    }))
 }
 
 impl From<&AssetBalance> for OneBalance {

@@ -27,19 +27,19 @@ struct Accepted {
 
 pub(crate) async fn read(api: &Api, call: &Call) -> Result<Answer, ApiError> {
     parameters(call.query())?.finish()?;
-    let merchant = call.caller().merchant();
+    let (merchant, mode) = (call.caller().merchant(), call.caller().mode());
     // Made together with the merchant, in one transaction.
     let own = api.store.deposit_address(merchant).await?;
     let own = own.ok_or_else(|| ApiError::host(Outage::Internal, format!("{merchant} has no deposit address")))?;
-    let default = api.default_asset().map(|asset| &asset.id);
+    let default = api.default_asset(mode).map(|asset| &asset.id);
     let accepts = api
         .catalog
-        .assets()
+        .assets_in(mode)
         .map(|asset| Accepted { asset: asset.id.symbol.to_string(), chain: asset.id.chain.to_string() });
-    Answer::data(DepositAddress {
+    Ok(Answer::data(DepositAddress {
         address: own.address.to_string(),
         network: default.map(|asset| asset.chain.as_str().to_ascii_uppercase()),
         currency: default.map(|asset| asset.symbol.to_string()),
         accepts: accepts.collect(),
-    })
+    }))
 }

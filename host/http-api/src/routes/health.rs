@@ -1,8 +1,9 @@
 //! `/healthz` and `/readyz`, for supervisors and load balancers.
 //!
 //! Healthy means that the process answers. Ready means that it can do its job: the store takes writes, every scanner keeps
-//! up, and no required part is broken. Both may be asked by anybody, so they name what is wrong and not why; the why is
-//! logged. The probe of the store costs a durable write, so its result is shared by everybody who asks within a second.
+//! up, and no required part is broken. The scanner of the simulated chain is shown and not required. Both may be asked by
+//! anybody, so they name what is wrong and not why; the why is logged. The probe of the store costs a durable write, so its
+//! result is shared by everybody who asks within a second.
 
 use std::time::Duration;
 
@@ -10,7 +11,9 @@ use serde::Serialize;
 use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout};
 use tracing::warn;
+use xthonpay_domain::access::Mode;
 use xthonpay_domain::time::Timestamp;
+use xthonpay_payments::catalog::mode_of;
 use xthonpay_payments::scanning::status::{ChainStatus, Health, SharedStatus, Stall};
 
 use crate::answer::Answer;
@@ -55,13 +58,13 @@ struct Alive {
 }
 
 pub(crate) fn alive() -> Result<Answer, ApiError> {
-    Answer::data(Alive { alive: true })
+    Ok(Answer::data(Alive { alive: true }))
 }
 
 pub(crate) async fn ready(shared: &Shared) -> Result<Answer, ApiError> {
     let report = shared.readiness.report(&shared.api).await;
     if report.ready {
-        return Answer::data(report);
+        return Ok(Answer::data(report));
     }
     let failing = report.checks.iter().filter(|check| check.required && !check.ok).map(|check| check.name.as_str());
     let cause = format!("not ready: {}", failing.collect::<Vec<_>>().join(", "));
@@ -121,7 +124,9 @@ fn scanner(status: &ChainStatus, lag_blocks_max: u64, now: Timestamp) -> Check {
             }),
         },
     };
-    Check { name: format!("scanner:{}", status.chain), ok: reason.is_none(), required: true, reason }
+    // Nobody loses money while play money stands still.
+    let required = mode_of(&status.chain) == Mode::Live;
+    Check { name: format!("scanner:{}", status.chain), ok: reason.is_none(), required, reason }
 }
 
 /// What may become a problem while the scanner still works: the operator should know, merchants are served.
@@ -191,6 +196,15 @@ mod tests {
             assert_eq!(check.ok, ready, "{health:?} {head:?} {tip:?}");
             assert_eq!(check.reason.is_none(), ready);
             assert!(!check.reason.unwrap_or_default().contains("10.0.0.1"));
+        }
+    }
+
+    #[test]
+    fn a_simulated_chain_that_is_not_well_is_shown_and_makes_nobody_wait() {
+        let simulated = ChainStatus::new(xthonpay_payments::catalog::simulated_chain());
+        for (status, required) in [(simulated, false), (status(Health::Starting, None, None), true)] {
+            let check = scanner(&status, 10, Timestamp::EPOCH);
+            assert_eq!((check.ok, check.required), (false, required), "{}", check.name);
         }
     }
 

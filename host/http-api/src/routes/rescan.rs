@@ -52,7 +52,7 @@ pub(crate) async fn transaction(api: &Api, call: &Call) -> Result<Answer, ApiErr
     let missing = || ApiError::at(Fault::InvalidRequest, "tx_hash", "tx_hash is missing: 0x and 64 hexadecimal digits");
     let tx = tx.ok_or_else(missing)?;
     let report = api.rescan.for_merchant(call.caller(), chain.as_ref(), tx).await?;
-    Answer::data(rescanned(api, &report, tx))
+    Ok(Answer::data(rescanned(api, &report, tx)))
 }
 
 fn rescanned(api: &Api, report: &TransactionReport, tx: TxHash) -> Rescanned {

@@ -17,5 +17,5 @@ struct Time {
 
 pub(crate) fn read(api: &Api) -> Result<Answer, ApiError> {
     let now = api.clock.now();
-    Answer::data(Time { unix: now.as_secs(), time: rfc3339(now) })
+    Ok(Answer::data(Time { unix: now.as_secs(), time: rfc3339(now) }))
 }

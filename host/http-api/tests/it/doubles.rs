@@ -6,6 +6,7 @@ use async_trait::async_trait;
 use xthonpay_domain::address::Address;
 use xthonpay_domain::invoice::assessment::Advice;
 use xthonpay_domain::invoice::url_text::CallbackUrl;
+use xthonpay_domain::text::PluginName;
 use xthonpay_payments::port::egress::{EgressError, WebhookAnswer, WebhookRequest, WebhookTransport};
 use xthonpay_payments::port::hooks::{
     Draft, DraftRuling, HookFailure, Hooks, InvoiceRules, OnFailure, PaymentReview, WebhookFormat,
@@ -97,6 +98,10 @@ impl Hooks for MoodyHooks {
     }
 
     fn webhook_format(&self) -> Option<Arc<dyn WebhookFormat>> {
+        None
+    }
+
+    fn webhook_format_named(&self, _: &PluginName) -> Option<Arc<dyn WebhookFormat>> {
         None
     }
 }

@@ -228,7 +228,8 @@ async fn balance_address_key_and_time_are_shown() {
         json!({
             "key_id": key.id.to_string(), "label": "till", "merchant_id": merchant.to_string(), "mode": "live",
             "scopes": ["read"], "signature": "request", "ip_list": ["198.51.100.0/24"],
-            "created_at": "2023-11-14T22:13:20.5Z",
+            "requests_per_minute": u32::MAX, "daily_withdraw_caps": [], "withdraw_addresses": [],
+            "created_at": "2023-11-14T22:13:20.5Z", "expires_at": null, "last_used_at": null, "replaced_by": null,
         })
     );
     assert!(!own.body.to_string().contains(&key.secret));

@@ -2,14 +2,21 @@
 
 mod authentication;
 mod bad_input;
+mod decisions;
 mod doubles;
 mod failures;
 mod health;
+mod idempotency;
 mod invoices;
 mod listing;
 mod metrics;
+mod openapi;
+mod policy_table;
 mod proxies;
+mod rates;
 mod rescan;
 mod server;
 mod tenants;
+mod test_mode;
+mod webhooks;
 mod world;

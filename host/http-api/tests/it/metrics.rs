@@ -11,7 +11,7 @@ use xthonpay_payments::scanning::status::SharedStatus;
 use crate::world::{Ask, World};
 
 /// The metrics as an agent on the same machine reads them; they are text, not JSON.
-async fn scrape(world: &World) -> (u16, String) {
+pub(crate) async fn scrape(world: &World) -> (u16, String) {
     let peer = ConnectInfo::<SocketAddr>("[::ffff:127.0.0.1]:50000".parse().expect("an address"));
     let request = Request::get("/metrics").extension(peer).body(Body::empty()).expect("a request");
     let response = world.router.clone().oneshot(request).await.expect("routers do not fail");

@@ -40,6 +40,7 @@ impl Scene {
                 catalog: Arc::clone(&api.catalog),
                 watch: Arc::clone(&api.invoicing.watch),
                 indices: Arc::clone(&api.invoicing.indices),
+                listeners: Arc::clone(&api.invoicing.listeners),
                 clock: Arc::clone(&api.clock),
             };
             api.rescan = Rescan::new([RescannedChain { source, books }], Wakeups::default());
@@ -88,6 +89,26 @@ async fn a_payment_that_was_passed_over_is_found_by_its_hash() {
     let again = scene.world.post(&key, PATH, &body(&payment)).await;
     assert_eq!(again.body["data"]["deposits"][0]["outcome"], "known", "{again:?}");
     assert_eq!(scene.world.store.tables().deposits.len(), 1);
+}
+
+/// A rescan stores no effect of its own kind; its answer is kept after it.
+#[tokio::test]
+async fn a_rescan_under_a_name_is_answered_again_without_looking() {
+    let scene = Scene::new();
+    let key = scene.world.key(&[Scope::Read, Scope::Write]).await;
+    let payment = scene.payment(&key).await;
+    let ask = || scene.world.signed(&key, "POST", PATH, &body(&payment)).with("idempotency-key", "look");
+    scene.chain.fail_when(|_| Some(no_answer()));
+    assert_eq!(scene.world.send(ask()).await.status, 503, "a failure is not kept");
+    scene.chain.fail_when(|_| None);
+    scene.world.advance_millis(1_000);
+    scene.scanned(scene.chain.finalise()).await;
+    let first = scene.world.send(ask()).await;
+    assert_eq!(first.body["data"]["deposits"][0]["outcome"], "recorded", "{first:?}");
+    scene.world.advance_millis(1_000);
+    scene.chain.fail_when(|_| Some(no_answer()));
+    let again = scene.world.send(ask()).await;
+    assert_eq!((again.bytes, again.headers["idempotent-replayed"].as_bytes()), (first.bytes, b"true".as_slice()));
 }
 
 #[tokio::test]

@@ -210,6 +210,46 @@ async fn heads_that_are_too_large_or_no_http_are_refused() {
     }
 }
 
+/// Most clients send their whole body before they read. Bytes that nobody reads must not turn the answer into a reset.
+#[tokio::test]
+async fn the_answer_to_a_body_that_is_too_large_reaches_who_is_sending_it() {
+    let server = Server::start(world().router.clone(), LIMITS).await;
+    let body = vec![b'x'; 1_000_000];
+    for declared in ["content-length: 1000000\r\n\r\n", "transfer-encoding: chunked\r\n\r\nF4240\r\n"] {
+        for _ in 0..20 {
+            let mut stream = server.connect().await;
+            let head = format!("POST /v1/invoices HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\n{declared}");
+            write(&mut stream, &head).await;
+            for piece in body.chunks(10_000) {
+                stream.write_all(piece).await.expect("the other side reads on");
+                tokio::task::yield_now().await;
+            }
+            let text = rest(&mut stream).await;
+            assert!(text.starts_with("HTTP/1.1 413") && text.contains("BODY_TOO_LARGE"), "{text}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn listening_on_after_the_last_word_ends_too() {
+    let server = Server::start(world().router.clone(), ServerLimits { connections_max: 1, ..LIMITS }).await;
+    let post = "POST /v1/invoices HTTP/1.1\r\nhost: a\r\ncontent-length: 9999999999\r\n\r\n";
+    let mut silent = server.connect().await;
+    write(&mut silent, post).await;
+    assert!(rest(&mut silent).await.starts_with("HTTP/1.1 413"));
+    // The only place is taken while it stays, for a moment.
+    let mut endless = server.connect().await;
+    write(&mut endless, post).await;
+    let started = Instant::now();
+    while endless.write_all(&[b'x'; 10_000]).await.is_ok() {
+        assert!(started.elapsed() < LATEST, "cut off");
+    }
+    let mut next = server.connect().await;
+    write(&mut next, TIME).await;
+    assert!(answer(&mut next).await.contains("200 OK"));
+    drop(silent);
+}
+
 #[tokio::test]
 async fn a_client_that_reads_nothing_loses_its_connection() {
     let huge = Router::new().route("/", get(async || vec![b'x'; 64 * 1024 * 1024]));

@@ -2,12 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::extract::ConnectInfo;
+use bytes::Bytes;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use http::{HeaderMap, HeaderName, HeaderValue, Request};
 use serde_json::Value;
@@ -21,9 +23,19 @@ use xthonpay_domain::id::MerchantId;
 use xthonpay_domain::time::Timestamp;
 use xthonpay_http_api::{Api, ApiConfig, router};
 use xthonpay_payments::access::Access;
+use xthonpay_payments::access::idempotency::Idempotency;
 use xthonpay_payments::access::key_cache::KeyCache;
+use xthonpay_payments::access::key_use::KeyUses;
+use xthonpay_payments::access::rate_limit::RateLimits;
 use xthonpay_payments::balances::Balances;
 use xthonpay_payments::catalog::{Catalog, ChainTerms};
+use xthonpay_payments::delivery::listeners::Listeners;
+use xthonpay_payments::delivery::replay::Replay;
+use xthonpay_payments::delivery::routing::Routing;
+use xthonpay_payments::delivery::schedule::Schedule;
+use xthonpay_payments::delivery::shaping::Shaper;
+use xthonpay_payments::endpoints::Endpoints;
+use xthonpay_payments::feed::Feed;
 use xthonpay_payments::invoicing::Invoicing;
 use xthonpay_payments::invoicing::address_indices::AddressIndices;
 use xthonpay_payments::merchants::Merchants;
@@ -51,6 +63,7 @@ pub(crate) struct World {
     pub(crate) hooks: MoodyHooks,
     random: Arc<SeededRandom>,
     merchants: Merchants,
+    pub(crate) routing: Routing,
     pub(crate) router: Router,
 }
 
@@ -60,6 +73,8 @@ pub(crate) struct Census {
     pub(crate) invoices: usize,
     pub(crate) addresses: usize,
     pub(crate) events: usize,
+    pub(crate) endpoints: usize,
+    pub(crate) deliveries: usize,
     pub(crate) signatures: usize,
 }
 
@@ -87,6 +102,7 @@ pub(crate) struct Ask {
 pub(crate) struct Reply {
     pub(crate) status: u16,
     pub(crate) headers: HeaderMap,
+    pub(crate) bytes: Bytes,
     pub(crate) body: Value,
 }
 
@@ -117,9 +133,14 @@ impl World {
             clock: clock.clone(),
             random: random.clone(),
         };
+        let listeners = Arc::new(Listeners::default());
+        let shaper = Shaper { hooks: Arc::new(hooks.clone()), schedule: Schedule::standard(), clock: clock.clone() };
         let mut api = Api {
             access: Access {
                 keys: Arc::new(KeyCache::new(store.clone(), Arc::new(OpenVault))),
+                limits: rates(u32::MAX, u32::MAX),
+                uses: Arc::new(KeyUses::new(store.clone())),
+                idempotency: Arc::new(Idempotency::new(store.clone(), Arc::new(OpenVault))),
                 clock: clock.clone(),
                 allow_timestamp_scheme: true,
             },
@@ -130,12 +151,32 @@ impl World {
                 transport: Arc::new(HttpsOnly),
                 indices: Arc::new(AddressIndices::new(store.clone(), Arc::new(CountedAddresses), watch.clone())),
                 watch,
+                listeners: listeners.clone(),
                 clock: clock.clone(),
                 random: random.clone(),
                 wakeups: Wakeups::default(),
             },
             balances: Balances { store: store.clone(), catalog: catalog.clone() },
             rescan: Rescan::new([], Wakeups::default()),
+            tally: Arc::default(),
+            simulation: None,
+            endpoints: Endpoints {
+                store: store.clone(),
+                vault: Arc::new(OpenVault),
+                transport: Arc::new(HttpsOnly),
+                shaper: shaper.clone(),
+                listeners: listeners.clone(),
+                clock: clock.clone(),
+                random: random.clone(),
+                wakeups: Wakeups::default(),
+            },
+            feed: Feed { store: store.clone() },
+            replay: Replay {
+                store: store.clone(),
+                shaper: shaper.clone(),
+                clock: clock.clone(),
+                wakeups: Wakeups::default(),
+            },
             store: store.clone(),
             catalog,
             chains: Vec::new(),
@@ -145,7 +186,8 @@ impl World {
             config: ApiConfig::new("https://pay.example/".parse().expect("a URL")),
         };
         change(&mut api);
-        Self { store, clock, hooks, random, merchants, router: router(api) }
+        let routing = Routing { store: store.clone(), shaper, wakeups: Wakeups::default() };
+        Self { store, clock, hooks, random, merchants, routing, router: router(api) }
     }
 
     /// How many records there are that a request could have left behind.
@@ -155,6 +197,8 @@ impl World {
             invoices: tables.invoices.len(),
             addresses: tables.addresses.len(),
             events: tables.events.len(),
+            endpoints: tables.endpoints.len(),
+            deliveries: tables.deliveries.len(),
             signatures: tables.signatures.len(),
         }
     }
@@ -163,8 +207,12 @@ impl World {
         self.clock.advance(Duration::from_millis(millis));
     }
 
+    pub(crate) fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
     pub(crate) fn now_secs(&self) -> u64 {
-        self.clock.now().as_secs()
+        self.now().as_secs()
     }
 
     pub(crate) async fn merchant(&self) -> MerchantId {
@@ -195,12 +243,18 @@ impl World {
             scheme: SignatureScheme::Request,
             ip_list: Vec::new(),
             secret: OpenVault.seal(Purpose::ApiSecret, id.as_str(), secret.as_bytes()),
+            requests_per_minute: None,
+            daily_withdraw_caps: Vec::new(),
+            withdraw_addresses: Vec::new(),
             created_at: self.clock.now(),
+            expires_at: None,
             revoked_at: None,
+            replaced_by: None,
+            revision: 1,
         };
         change(&mut key);
         let scheme = key.scheme;
-        self.store.commit(Changeset::new().with(Write::CreateKey(key))).await.expect("the store takes it");
+        self.store.commit(Changeset::new().with(Write::CreateKey(Box::new(key)))).await.expect("the store takes it");
         TestKey { id, merchant: merchant.clone(), secret, scheme }
     }
 
@@ -228,12 +282,19 @@ impl World {
         let request = request.extension(ConnectInfo(ask.peer)).body(Body::from(ask.body)).expect("a request");
         let response = self.router.clone().oneshot(request).await.expect("routers do not fail");
         let (head, body) = response.into_parts();
-        let body = to_bytes(body, usize::MAX).await.expect("a body in memory");
-        let body = serde_json::from_slice(&body).unwrap_or(Value::Null);
-        let reply = Reply { status: head.status.as_u16(), headers: head.headers, body };
+        let bytes = to_bytes(body, usize::MAX).await.expect("a body in memory");
+        let body = serde_json::from_slice(&bytes).unwrap_or(Value::Null);
+        let reply = Reply { status: head.status.as_u16(), headers: head.headers, bytes, body };
         reply.check_what_all_have(ask.method == "HEAD");
+        crate::openapi::check(&ask.method, &ask.target, &reply).await;
         reply
     }
+}
+
+/// Requests a minute of a key, and failures a minute of an address.
+pub(crate) fn rates(requests: u32, failures: u32) -> Arc<RateLimits> {
+    let rate = |figure| NonZeroU32::new(figure).expect("not zero");
+    Arc::new(RateLimits::new(rate(requests), rate(failures)))
 }
 
 fn catalog(chains: &[&str]) -> Catalog {

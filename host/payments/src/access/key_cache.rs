@@ -41,8 +41,14 @@ impl OpenKey {
             scheme: SignatureScheme::Request,
             ip_list: Vec::new(),
             secret: Sealed(Vec::new()),
+            requests_per_minute: None,
+            daily_withdraw_caps: Vec::new(),
+            withdraw_addresses: Vec::new(),
             created_at: Timestamp::EPOCH,
+            expires_at: None,
             revoked_at: None,
+            replaced_by: None,
+            revision: 1,
         });
         // A one-letter label always parses.
         Self { key: Arc::new(key.expect("a dash is a label")), secret: Secret::new(vec![0; 73]) }

@@ -1,7 +1,7 @@
 //! The two ways in which requests are signed.
 
 use hmac::{Hmac, KeyInit, Mac};
-use sha2::Sha256;
+use sha2::{Digest as _, Sha256};
 use xthonpay_domain::access::SignatureScheme;
 
 use crate::port::vault::Secret;
@@ -18,6 +18,20 @@ pub struct RequestParts<'a> {
     pub path: &'a str,
     /// The body as it was sent.
     pub body: &'a [u8],
+}
+
+impl RequestParts<'_> {
+    /// SHA-256 of `"{METHOD}\n{path}\n"` and the body. Neither method nor path holds a line feed, so no two requests have the
+    /// same text.
+    #[must_use]
+    pub fn digest(&self) -> [u8; 32] {
+        let mut hash = Sha256::new();
+        for part in [self.method, "\n", self.path, "\n"] {
+            hash.update(part.as_bytes());
+        }
+        hash.update(self.body);
+        hash.finalize().into()
+    }
 }
 
 /// The signature in lower-case hexadecimal.

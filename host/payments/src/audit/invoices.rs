@@ -6,7 +6,7 @@ use xthonpay_domain::deposit::{Deposit, DepositState};
 use xthonpay_domain::event::{Event, EventKind};
 use xthonpay_domain::id::{DepositId, InvoiceId, MerchantId};
 use xthonpay_domain::invoice::assessment::Assessment;
-use xthonpay_domain::invoice::{Invoice, transition};
+use xthonpay_domain::invoice::{Invoice, Standing, transition};
 
 use super::pace::Pace;
 use super::report::{Findings, Invariant, count};
@@ -64,7 +64,8 @@ impl Told {
 /// What an invoice that stands like this has told, however it came there. The domain's own rule is asked what follows when
 /// everything happens at once.
 fn promised(invoice: &Invoice) -> Vec<EventKind> {
-    let mut promised = transition::events(&Assessment::initial(&invoice.terms), &invoice.assessment);
+    let initial = Assessment::initial(&invoice.terms);
+    let mut promised = transition::events(Standing { assessment: &initial, resolution: None }, invoice.standing());
     promised.push(EventKind::InvoiceCreated);
     promised
 }

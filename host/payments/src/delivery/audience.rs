@@ -5,37 +5,42 @@
 //! is left to routing may still turn out to have no listener.
 
 use xthonpay_domain::event::{Event, EventKind};
+use xthonpay_domain::id::MerchantId;
 use xthonpay_domain::invoice::Invoice;
 use xthonpay_domain::invoice::url_text::CallbackUrl;
 
-use crate::port::store::{Changeset, Write};
+use crate::delivery::listeners::Listeners;
+use crate::port::store::{Changeset, Endpoint, EndpointState, Write};
 
-/// Those who may hear of an invoice's events: the receiver of its callback URL, if it has one.
+/// Those who may hear of a merchant's events: its endpoints, and for the events of an invoice the receiver of its callback
+/// URL, if it has one.
 #[derive(Clone, Copy, Debug)]
 pub struct Audience<'a> {
+    merchant: &'a MerchantId,
     callback: Option<&'a CallbackUrl>,
+    listeners: &'a Listeners,
 }
 
 impl<'a> Audience<'a> {
     /// The listeners of an invoice.
     #[must_use]
-    pub fn of(invoice: &'a Invoice) -> Self {
-        Self { callback: invoice.callback_url.as_ref() }
+    pub fn of(invoice: &'a Invoice, listeners: &'a Listeners) -> Self {
+        Self { merchant: &invoice.merchant, callback: invoice.callback_url.as_ref(), listeners }
     }
 
-    /// The callback URL at which events of this kind are told, if there is one.
+    /// The listeners of a merchant, where no invoice is concerned.
     #[must_use]
-    pub fn callback(self, kind: EventKind) -> Option<&'a CallbackUrl> {
-        self.callback.filter(|_| goes_to_callback(kind))
+    pub fn of_merchant(merchant: &'a MerchantId, listeners: &'a Listeners) -> Self {
+        Self { merchant, callback: None, listeners }
     }
 
-    /// Whether anybody hears of events of this kind.
+    /// Whether anybody may hear of events of this kind.
     #[must_use]
     pub fn hears(self, kind: EventKind) -> bool {
-        self.callback(kind).is_some()
+        (self.callback.is_some() && goes_to_callback(kind)) || self.listeners.hear(self.merchant, kind)
     }
 
-    /// Adds a new event to a changeset: left to routing if somebody hears of it, else as routed from the beginning.
+    /// Adds a new event to a changeset: left to routing if somebody may hear of it, else as routed from the beginning.
     pub fn record(self, changes: &mut Changeset, event: Event) {
         let routed = (!self.hears(event.kind)).then(|| Write::MarkRouted(event.id.clone()));
         changes.push(Write::CreateEvent(event));
@@ -43,9 +48,17 @@ impl<'a> Audience<'a> {
     }
 }
 
+/// Whether an endpoint gets a delivery of events of this kind. A ping goes to the one endpoint that it was asked for, which gets
+/// it when it is made.
+#[must_use]
+pub fn goes_to_endpoint(kind: EventKind, endpoint: &Endpoint) -> bool {
+    endpoint.state == EndpointState::Enabled && kind != EventKind::Ping && endpoint.events.admits(kind)
+}
+
 /// Whether the receiver of an invoice's callback URL hears of an event: of what happens to the invoice after the merchant
 /// made it. Single payments are part of the invoice's snapshot.
-fn goes_to_callback(kind: EventKind) -> bool {
+#[must_use]
+pub fn goes_to_callback(kind: EventKind) -> bool {
     match kind {
         EventKind::InvoicePartiallyPaid
         | EventKind::InvoiceConfirming
@@ -55,11 +68,15 @@ fn goes_to_callback(kind: EventKind) -> bool {
         | EventKind::InvoicePaymentLate
         | EventKind::InvoicePaymentReverted
         | EventKind::InvoiceNeedsReview
+        | EventKind::InvoiceCancelled
+        | EventKind::InvoiceResolved
         | EventKind::DepositUnattributed => true,
         EventKind::InvoiceCreated
         | EventKind::PaymentDetected
         | EventKind::PaymentConfirmed
         | EventKind::PaymentReorged
-        | EventKind::DepositCredited => false,
+        | EventKind::DepositCredited
+        | EventKind::EndpointDisabled
+        | EventKind::Ping => false,
     }
 }

@@ -1,48 +1,42 @@
-//! From events to deliveries: who hears of an event, and in which bytes.
+//! From events to deliveries: each event is shaped once for everybody who hears of it.
 //!
-//! An event is routed once: its deliveries and the mark "routed" are one changeset. The formatter plugin runs before that and
-//! outside of any transaction; when it fails, the operator's policy decides between the built-in form and trying again.
+//! An event counts as routed in the changeset that makes the last of its deliveries; mostly that is the only one. When a
+//! formatter is waited for, the deliveries to all other targets are made at once and the event stays unrouted for the rest.
+//! What a target gets keeps the order of the events of an invoice: nothing overtakes an event that waits for the same
+//! target. Events that wait hide no later ones: a look at the store goes through all of them.
+//!
 //! Who hears of an event is decided in [`audience`](super::audience), which also keeps most events that nobody hears from
-//! coming here.
+//! coming here; which bytes it becomes in [`shaping`](super::shaping).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::StreamExt as _;
-use futures::stream;
+use futures::future::join_all;
+use futures::{StreamExt as _, TryStreamExt as _, stream};
 use thiserror::Error;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 use xthonpay_domain::event::Event;
-use xthonpay_domain::id::DeliveryId;
+use xthonpay_domain::id::{EventId, MerchantId};
 use xthonpay_domain::invoice::url_text::CallbackUrl;
+use xthonpay_domain::time::Timestamp;
 
-use crate::delivery::audience::Audience;
-use crate::delivery::builtin_format;
-use crate::delivery::schedule::Schedule;
-use crate::port::clock::Clock;
-use crate::port::hooks::{HookFailure, Hooks, OnFailure, Rendered};
-use crate::port::store::{Changeset, CommitError, Delivery, DeliveryState, Store, StoreError, Write};
+use crate::delivery::audience::{goes_to_callback, goes_to_endpoint};
+use crate::delivery::shaping::{Shaper, Target};
+use crate::port::hooks::HookFailure;
+use crate::port::store::{Changeset, CommitError, Delivery, Endpoint, Store, StoreError, Write};
 use crate::wake::Wakeups;
 
 /// How often the store is looked at without being woken. Bounds the delay after a lost wake-up.
 const TICK: Duration = Duration::from_millis(500);
 /// The pause after a failure of the store or of a plugin whose policy is to wait.
 const PAUSE_AFTER_FAILURE: Duration = Duration::from_secs(1);
-/// Events that one look at the store takes. Bounds memory; events are a few KiB.
-const EVENTS_PER_LOOK: usize = 256;
+/// Events that are in memory at once. Bounds it; events are a few KiB.
+const EVENTS_PER_PAGE: usize = 256;
 /// Invoices whose events are shaped at once. Above it plugins only queue.
 const ROUTED_AT_ONCE: usize = 16;
-/// What the formatter is told about a delivery to an invoice's own callback URL, which has no endpoint id.
-const CALLBACK_TARGET: &str = "callback";
-/// Set on a body that the formatter should have shaped and did not.
-const FALLBACK_HEADER: (&str, &str) = ("x-format-fallback", "builtin");
-/// What formatters' headers begin with.
-const FORMAT_HEADER_PREFIX: &str = "x-";
-/// Our own signature, which no formatter may set.
-const OWN_SIGNATURE_HEADER: &str = "x-xthon-signature";
 
 /// An event that was not routed. It stays in the store and is tried again.
 #[derive(Debug, Error)]
@@ -74,31 +68,57 @@ impl RoutingError {
 pub struct Routing {
     /// Records.
     pub store: Arc<dyn Store>,
-    /// The formatter.
-    pub hooks: Arc<dyn Hooks>,
-    /// When first attempts are due.
-    pub schedule: Schedule,
-    /// Time of the records.
-    pub clock: Arc<dyn Clock>,
+    /// Shapes them.
+    pub shaper: Shaper,
     /// Wake-ups.
     pub wakeups: Wakeups,
 }
 
-/// The events of one invoice that one look found, in their order.
+/// An event with those who hear of it.
+struct Heard {
+    event: Event,
+    callback: Option<CallbackUrl>,
+    endpoints: Vec<Arc<Endpoint>>,
+}
+
+impl Heard {
+    fn targets(&self) -> impl Iterator<Item = Target<'_>> {
+        let callback = self.callback.iter().map(Target::Callback);
+        callback.chain(self.endpoints.iter().map(|endpoint| Target::Endpoint(endpoint)))
+    }
+}
+
+/// The events of one invoice on a page, in their order.
 #[derive(Default)]
 struct Lane {
-    /// Those that somebody hears, with the address.
-    heard: Vec<(Event, CallbackUrl)>,
+    name: String,
+    heard: Vec<Heard>,
     unheard: Vec<Event>,
 }
 
+/// To whom nothing more of an invoice may go during a look, because an earlier event waits.
+#[derive(Clone, Debug, Default)]
+struct Held {
+    everybody: bool,
+    /// The names of targets, see [`Target::name`].
+    targets: BTreeSet<String>,
+}
+
+impl Held {
+    fn holds(&self, target: Target<'_>) -> bool {
+        self.everybody || self.targets.contains(target.name())
+    }
+}
+
+/// The invoices of a look that are held. An entry of some hundred bytes for each that waits.
+type HeldLanes = BTreeMap<String, Held>;
+
 impl Routing {
-    /// Works until `stop` is cancelled.
+    /// Works until `stop` is cancelled. What is under way then is dropped: it is decided anew after the next start, and a
+    /// changeset that was handed to the store is stored all the same.
     pub async fn run(self, stop: CancellationToken) {
-        while !stop.is_cancelled() {
-            let pause = match self.route_all().await {
-                // A full look means that there is more.
-                Ok(routed) if routed >= EVENTS_PER_LOOK => continue,
+        while let Some(outcome) = stop.run_until_cancelled(self.route_all()).await {
+            let pause = match outcome {
                 Ok(_) => TICK,
                 Err(failure) => {
                     warn!(%failure, "events wait to be routed; trying again");
@@ -113,60 +133,151 @@ impl Routing {
         }
     }
 
-    /// Routes what one look at the store finds; returns how many events that were.
+    /// Routes what one look at the store finds, page by page; returns how many events that were.
     ///
     /// # Errors
-    /// The first [`RoutingError`]; events of other invoices are routed all the same.
+    /// The first [`RoutingError`]; other events are routed all the same, unless the store cannot be read.
     pub async fn route_all(&self) -> Result<usize, RoutingError> {
-        let events = self.store.unrouted_events(EVENTS_PER_LOOK).await?;
-        let found = events.len();
+        let (mut found, mut outcome, mut held) = (0_usize, Ok(()), HeldLanes::new());
+        let mut page = self.store.unrouted_events(EVENTS_PER_PAGE).await?;
+        loop {
+            found = found.saturating_add(page.len());
+            let behind = last_place(&page).filter(|_| page.len() >= EVENTS_PER_PAGE);
+            outcome = outcome.and(self.route_page(page, &mut held).await);
+            let Some(behind) = behind else { return outcome.map(|()| found) };
+            page = self.store.unrouted_events_behind(&behind, EVENTS_PER_PAGE).await?;
+        }
+    }
+
+    async fn route_page(&self, events: Vec<Event>, held: &mut HeldLanes) -> Result<(), RoutingError> {
+        let endpoints = self.endpoints(&events).await?;
         let mut lanes: BTreeMap<String, Vec<Event>> = BTreeMap::new();
         for event in events {
-            let lane = event.invoice.as_ref().map_or_else(|| event.id.to_string(), ToString::to_string);
-            lanes.entry(lane).or_default().push(event);
+            let name = event.invoice.as_ref().map_or_else(|| event.id.to_string(), ToString::to_string);
+            lanes.entry(name).or_default().push(event);
         }
-        let lanes = stream::iter(lanes.into_values()).map(|events| self.lane(events)).buffer_unordered(ROUTED_AT_ONCE);
+        let lanes = stream::iter(lanes).map(|(name, events)| self.lane(name, events, &endpoints));
         let mut outcome = Ok(());
         let (mut heard, mut unheard) = (Vec::new(), Vec::new());
-        for lane in lanes.collect::<Vec<_>>().await {
+        for lane in lanes.buffer_unordered(ROUTED_AT_ONCE).collect::<Vec<_>>().await {
             match lane {
                 Ok(lane) => {
-                    heard.push(lane.heard);
+                    let before = held.get(&lane.name).cloned().unwrap_or_default();
+                    heard.push((lane.name, lane.heard, before));
                     unheard.extend(lane.unheard);
                 }
-                Err(failure) => outcome = outcome.and(Err(failure.into())),
+                Err((name, failure)) => {
+                    held.insert(name, Held { everybody: true, ..Held::default() });
+                    outcome = outcome.and(Err(failure.into()));
+                }
             }
         }
         // One transaction for all of them, and before the others: no plugin has a say in it.
         outcome = outcome.and(self.mark_routed(&unheard).await);
-        let routed = stream::iter(heard).map(|events| self.route_lane(events)).buffer_unordered(ROUTED_AT_ONCE);
-        routed.collect::<Vec<_>>().await.into_iter().fold(outcome, Result::and).map(|()| found)
+        let routed = stream::iter(heard).map(|(name, events, before)| async move {
+            let (now, outcome) = self.route_lane(&events, before).await;
+            (name, now, outcome)
+        });
+        for (name, now, routed) in routed.buffer_unordered(ROUTED_AT_ONCE).collect::<Vec<_>>().await {
+            if now.everybody || !now.targets.is_empty() {
+                held.insert(name, now);
+            }
+            outcome = outcome.and(routed);
+        }
+        outcome
+    }
+
+    /// The endpoints of those whose events these are.
+    async fn endpoints(&self, events: &[Event]) -> Result<BTreeMap<MerchantId, Vec<Arc<Endpoint>>>, StoreError> {
+        let merchants: BTreeSet<MerchantId> = events.iter().map(|event| event.merchant.clone()).collect();
+        let read = |merchant: MerchantId| async move {
+            let endpoints = self.store.endpoints_of(&merchant).await?;
+            Ok((merchant, endpoints.into_iter().map(Arc::new).collect()))
+        };
+        stream::iter(merchants).map(read).buffer_unordered(ROUTED_AT_ONCE).try_collect().await
     }
 
     /// Sorts the events of one invoice by whether anybody hears of them.
-    async fn lane(&self, events: Vec<Event>) -> Result<Lane, StoreError> {
-        let Some(id) = events.first().and_then(|event| event.invoice.clone()) else {
-            // Deposits without an invoice are heard of by endpoints only, of which there are none yet.
-            return Ok(Lane { unheard: events, ..Lane::default() });
+    async fn lane(
+        &self,
+        name: String,
+        events: Vec<Event>,
+        endpoints: &BTreeMap<MerchantId, Vec<Arc<Endpoint>>>,
+    ) -> Result<Lane, (String, StoreError)> {
+        let callback = match self.callback(&events).await {
+            Ok(callback) => callback,
+            Err(failure) => return Err((name, failure)),
         };
-        let invoice = self.store.invoice(&id).await?;
-        let audience = invoice.as_ref().map(Audience::of);
-        let mut lane = Lane::default();
+        let mut lane = Lane { name, ..Lane::default() };
         for event in events {
-            match audience.and_then(|audience| audience.callback(event.kind)) {
-                Some(url) => lane.heard.push((event, url.clone())),
-                None => lane.unheard.push(event),
+            let callback = callback.clone().filter(|_| goes_to_callback(event.kind));
+            let of_merchant = endpoints.get(&event.merchant).into_iter().flatten();
+            let endpoints: Vec<_> =
+                of_merchant.filter(|endpoint| goes_to_endpoint(event.kind, endpoint)).cloned().collect();
+            if callback.is_none() && endpoints.is_empty() {
+                lane.unheard.push(event);
+            } else {
+                lane.heard.push(Heard { event, callback, endpoints });
             }
         }
         Ok(lane)
     }
 
-    /// Routes the events of one invoice in their order.
-    async fn route_lane(&self, events: Vec<(Event, CallbackUrl)>) -> Result<(), RoutingError> {
-        for (event, url) in &events {
-            self.route_to(event, url).await?;
+    /// The callback URL of the invoice whose events these are, if one of them goes there.
+    async fn callback(&self, events: &[Event]) -> Result<Option<CallbackUrl>, StoreError> {
+        let told = events.iter().find(|event| goes_to_callback(event.kind)).and_then(|event| event.invoice.as_ref());
+        let Some(invoice) = told else { return Ok(None) };
+        Ok(self.store.invoice(invoice).await?.and_then(|invoice| invoice.callback_url))
+    }
+
+    /// Routes the events of one invoice in their order; tells for whom later ones have to wait.
+    async fn route_lane(&self, events: &[Heard], mut held: Held) -> (Held, Result<(), RoutingError>) {
+        let mut outcome = Ok(());
+        for heard in events {
+            let routed = self.route(heard, &mut held).await;
+            if matches!(routed, Err(RoutingError::Store(_) | RoutingError::Commit(_))) {
+                held.everybody = true;
+            }
+            outcome = outcome.and(routed);
         }
-        Ok(())
+        (held, outcome)
+    }
+
+    async fn route(&self, heard: &Heard, held: &mut Held) -> Result<(), RoutingError> {
+        let (waiting, open): (Vec<_>, Vec<_>) = heard.targets().partition(|target| held.holds(*target));
+        let shaped = join_all(open.iter().map(|target| self.missing(&heard.event, *target))).await;
+        let (mut changes, mut outcome) = (Changeset::new(), Ok(()));
+        for (target, delivery) in open.iter().zip(shaped) {
+            match delivery {
+                Ok(delivery) => changes.writes.extend(delivery.map(Box::new).map(Write::CreateDelivery)),
+                Err(RoutingError::Format(failure)) => {
+                    held.targets.insert(target.name().to_owned());
+                    outcome = outcome.and(Err(failure.into()));
+                }
+                Err(failure) => return Err(failure),
+            }
+        }
+        let delivers = !changes.writes.is_empty();
+        if waiting.is_empty() && outcome.is_ok() {
+            changes.push(Write::MarkRouted(heard.event.id.clone()));
+        }
+        if changes.writes.is_empty() {
+            return outcome;
+        }
+        self.store.commit(changes).await?;
+        if delivers {
+            self.wakeups.dispatch.notify_one();
+        }
+        outcome
+    }
+
+    /// The delivery to a target, unless it is there already: from an earlier try, or because somebody asked for the event again.
+    /// The bytes of one that is there stay as they are.
+    async fn missing(&self, event: &Event, target: Target<'_>) -> Result<Option<Delivery>, RoutingError> {
+        if self.store.delivery(&target.delivery_id(event)).await?.is_some() {
+            return Ok(None);
+        }
+        Ok(self.shaper.delivery(event, target).await?)
     }
 
     async fn mark_routed(&self, events: &[Event]) -> Result<(), RoutingError> {
@@ -176,81 +287,9 @@ impl Routing {
         let changes = events.iter().map(|event| Write::MarkRouted(event.id.clone())).collect();
         Ok(self.store.commit(changes).await?)
     }
-
-    async fn route_to(&self, event: &Event, url: &CallbackUrl) -> Result<(), RoutingError> {
-        let Some(rendered) = self.render(event).await? else {
-            return self.mark_routed(std::slice::from_ref(event)).await;
-        };
-        let changes = Changeset::new()
-            .with(Write::CreateDelivery(Box::new(self.delivery(event, url, rendered))))
-            .with(Write::MarkRouted(event.id.clone()));
-        match self.store.commit(changes).await {
-            Ok(()) => {
-                self.wakeups.dispatch.notify_one();
-                Ok(())
-            }
-            // The delivery exists: an earlier try stored it. Its bytes stay as they are.
-            Err(CommitError::Refused) => self.mark_routed(std::slice::from_ref(event)).await,
-            Err(error) => Err(error.into()),
-        }
-    }
-
-    /// The bytes of an event, or `None` when the formatter skips it.
-    async fn render(&self, event: &Event) -> Result<Option<Rendered>, RoutingError> {
-        let Some(format) = self.hooks.webhook_format() else { return Ok(Some(builtin_format::render(event))) };
-        match format.render(event, CALLBACK_TARGET).await {
-            Ok(Some(rendered)) if !is_sendable(&rendered) => {
-                warn!(event = %event.id, "the formatter's headers cannot be sent; the built-in format is sent instead");
-                Ok(Some(fallback(event)))
-            }
-            Ok(rendered) => Ok(rendered),
-            Err(failure) => match failure.policy {
-                OnFailure::Builtin => {
-                    warn!(%failure, event = %event.id, "the built-in format is sent instead");
-                    Ok(Some(fallback(event)))
-                }
-                OnFailure::Closed | OnFailure::Hold => Err(failure.into()),
-            },
-        }
-    }
-
-    fn delivery(&self, event: &Event, url: &CallbackUrl, rendered: Rendered) -> Delivery {
-        let now = self.clock.now();
-        Delivery {
-            id: DeliveryId::from_fact(&[event.id.as_str(), url.as_str()]),
-            event: event.id.clone(),
-            merchant: event.merchant.clone(),
-            invoice: event.invoice.clone(),
-            sequence: event.sequence,
-            url: url.clone(),
-            content_type: rendered.content_type,
-            headers: rendered.headers,
-            body: rendered.body,
-            state: DeliveryState::Pending,
-            attempts: 0,
-            next_at: self.schedule.first_at(now),
-            last_status: None,
-            last_error: None,
-            created_at: now,
-            revision: 1,
-        }
-    }
 }
 
-/// Whether the formatter's headers are its own to set, and in characters that HTTP carries.
-fn is_sendable(rendered: &Rendered) -> bool {
-    let plain = |text: &str| text.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic());
-    let own_name = |name: &str| {
-        let word = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-        name.starts_with(FORMAT_HEADER_PREFIX) && name != OWN_SIGNATURE_HEADER && name.bytes().all(word)
-    };
-    let typed = !rendered.content_type.is_empty() && plain(&rendered.content_type);
-    typed && rendered.headers.iter().all(|(name, value)| own_name(name) && plain(value))
-}
-
-/// The built-in form, marked as such.
-fn fallback(event: &Event) -> Rendered {
-    let mut rendered = builtin_format::render(event);
-    rendered.headers.push((FALLBACK_HEADER.0.to_owned(), FALLBACK_HEADER.1.to_owned()));
-    rendered
+/// The place of the last of these events in the list of unrouted ones.
+fn last_place(events: &[Event]) -> Option<(Timestamp, u64, EventId)> {
+    events.iter().map(|event| (event.at, event.sequence, event.id.clone())).max()
 }

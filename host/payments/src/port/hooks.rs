@@ -16,7 +16,7 @@ use xthonpay_domain::id::MerchantId;
 use xthonpay_domain::invoice::Invoice;
 use xthonpay_domain::invoice::Proposal;
 use xthonpay_domain::invoice::assessment::Advice;
-use xthonpay_domain::text::{CustomerRef, ExternalId, MetadataKey, MetadataValue};
+use xthonpay_domain::text::{CustomerRef, ExternalId, MetadataKey, MetadataValue, PluginName};
 use xthonpay_domain::time::Timestamp;
 
 /// An invoice that a merchant asks for, before its terms are agreed.
@@ -152,6 +152,9 @@ pub trait Hooks: Send + Sync {
     /// The rules in their order; empty means the built-in ones.
     fn invoice_rules(&self) -> Vec<Arc<dyn InvoiceRules>>;
 
-    /// The webhook format; `None` means the built-in one.
+    /// The webhook format of the deployment; `None` means the built-in one.
     fn webhook_format(&self) -> Option<Arc<dyn WebhookFormat>>;
+
+    /// The webhook format of this name, if it is among those that the operator lets endpoints choose.
+    fn webhook_format_named(&self, name: &PluginName) -> Option<Arc<dyn WebhookFormat>>;
 }

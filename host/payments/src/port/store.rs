@@ -4,273 +4,33 @@
 //! expectation in it holds. Records are created by their id and updated from the revision that was read, so two writers
 //! can never both win. Reads see committed data only.
 
+mod filter;
+mod records;
+mod write;
+
 use async_trait::async_trait;
-use ipnet::IpNet;
 use thiserror::Error;
-use xthonpay_domain::access::{KeyId, Scope, SignatureScheme};
+use xthonpay_domain::access::KeyId;
 use xthonpay_domain::address::Address;
 use xthonpay_domain::asset::AssetId;
 use xthonpay_domain::block::{BlockNumber, BlockRef};
 use xthonpay_domain::deposit::Deposit;
 use xthonpay_domain::event::Event;
-use xthonpay_domain::id::{DeliveryId, DepositId, EventId, InvoiceId, MerchantId, PostingId};
+use xthonpay_domain::id::{DeliveryId, DepositId, EndpointId, EventId, InvoiceId, MerchantId, PostingId};
 use xthonpay_domain::invoice::Invoice;
-use xthonpay_domain::invoice::assessment::InvoiceState;
-use xthonpay_domain::invoice::url_text::CallbackUrl;
 use xthonpay_domain::ledger::{Balance, Posting};
-use xthonpay_domain::text::{ChainName, ExternalId, Label};
+use xthonpay_domain::text::{ChainName, ExternalId, IdempotencyKey};
 use xthonpay_domain::time::Timestamp;
 
-use crate::port::vault::Sealed;
+pub use filter::{DeliveryFilter, DeliverySelection, FeedPosition, InvoiceFilter, PaymentFilter, PaymentSelection};
+pub use records::{
+    ATTEMPTS_LOGGED_MAX, AnswerBytes, Attempt, Cursor, Delivery, DeliveryState, Endpoint, EndpointState, Freeze,
+    KeptAnswer, Key, Merchant, OwnAddress, RetiringSecret, UsedSignature,
+};
+pub use write::{Changeset, CommitError, Write};
 
 /// The most records that one read returns. Bounds memory per request; callers page.
 pub const READ_LIMIT_MAX: usize = 1_000;
-
-/// A merchant.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Merchant {
-    /// Public id.
-    pub id: MerchantId,
-    /// The hardened account number in the derivation path; unique.
-    pub account: u32,
-    /// The operator's name for it.
-    pub name: Label,
-    /// When it was made.
-    pub created_at: Timestamp,
-    /// Signs the merchant's webhooks.
-    pub webhook_secret: Sealed,
-}
-
-/// A key without its plain secret.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Key {
-    /// Public id.
-    pub id: KeyId,
-    /// The owner.
-    pub merchant: MerchantId,
-    /// The owner's name for it.
-    pub label: Label,
-    /// What it may do.
-    pub scopes: Vec<Scope>,
-    /// How its requests are signed.
-    pub scheme: SignatureScheme,
-    /// Networks from which it may be used; empty means any.
-    pub ip_list: Vec<IpNet>,
-    /// Verifies its requests.
-    pub secret: Sealed,
-    /// When it was made.
-    pub created_at: Timestamp,
-    /// From when on it is refused.
-    pub revoked_at: Option<Timestamp>,
-}
-
-/// An address of ours and what it is for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct OwnAddress {
-    /// The address.
-    pub address: Address,
-    /// Whose deposits it receives.
-    pub merchant: MerchantId,
-    /// The invoice that it was made for; `None` for a merchant's deposit address.
-    pub invoice: Option<InvoiceId>,
-    /// The index in the derivation path, below the merchant's account.
-    pub index: u32,
-}
-
-/// How far a chain has been processed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Cursor {
-    /// The chain.
-    pub chain: ChainName,
-    /// The newest processed block.
-    pub tip: BlockRef,
-    /// The newest processed block that is final.
-    pub finalized: BlockRef,
-    /// Set while nothing may be credited or withdrawn on the chain, until an operator resumes it.
-    pub frozen: Option<Freeze>,
-    /// Grows by one with every change.
-    pub revision: u64,
-}
-
-/// Why a chain is frozen.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Freeze {
-    /// What was found, in one sentence for the operator.
-    pub reason: String,
-    /// When it was found, by the host's clock.
-    pub at: Timestamp,
-}
-
-/// Where a delivery stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum DeliveryState {
-    /// Has attempts left.
-    Pending,
-    /// The receiver took it.
-    Delivered,
-    /// The schedule is exhausted, or the receiver or the address policy refused for good.
-    Failed,
-}
-
-/// One event going to one endpoint.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Delivery {
-    /// Made from event and endpoint, so that routing twice makes one delivery.
-    pub id: DeliveryId,
-    /// The event, whose id is the `webhook-id`.
-    pub event: EventId,
-    /// Whose secret signs it.
-    pub merchant: MerchantId,
-    /// The invoice whose order it keeps.
-    pub invoice: Option<InvoiceId>,
-    /// Position of the event in its invoice.
-    pub sequence: u64,
-    /// Where to.
-    pub url: CallbackUrl,
-    /// Media type of the body.
-    pub content_type: String,
-    /// Headers from the formatter, in lower case.
-    pub headers: Vec<(String, String)>,
-    /// The bytes that every attempt sends.
-    pub body: Vec<u8>,
-    /// Where it stands.
-    pub state: DeliveryState,
-    /// Attempts made.
-    pub attempts: u32,
-    /// When the next attempt is due.
-    pub next_at: Timestamp,
-    /// Status of the last answer.
-    pub last_status: Option<u16>,
-    /// Why the last attempt failed.
-    pub last_error: Option<String>,
-    /// When it was made.
-    pub created_at: Timestamp,
-    /// Grows by one with every change.
-    pub revision: u64,
-}
-
-/// A signed request whose signature must not be used again.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct UsedSignature {
-    /// The key.
-    pub key: KeyId,
-    /// The signature in lower-case hexadecimal.
-    pub signature: String,
-    /// When the row may be forgotten: after that the timestamp is refused anyway.
-    pub expires_at: Timestamp,
-}
-
-/// One change with its expectation.
-#[derive(Clone, Debug)]
-pub enum Write {
-    /// A new merchant. Expects that neither id nor account exist.
-    CreateMerchant(Merchant),
-    /// A new key. Expects that the id does not exist.
-    CreateKey(Key),
-    /// A new address of ours. Expects that the address does not exist.
-    CreateAddress(OwnAddress),
-    /// A new invoice. Expects that neither its id nor, if it has one, its `(merchant, external_id)` exist.
-    CreateInvoice(Box<Invoice>),
-    /// A changed invoice, whose `revision` is one above the stored one. Expects that stored revision.
-    UpdateInvoice(Box<Invoice>),
-    /// A new deposit. Expects that the id does not exist.
-    CreateDeposit(Deposit),
-    /// A changed deposit. Expects that the stored one equals `before`.
-    UpdateDeposit {
-        /// As it was read.
-        before: Box<Deposit>,
-        /// As it shall be.
-        after: Box<Deposit>,
-    },
-    /// A new posting. Expects that the id does not exist.
-    Post(Posting),
-    /// A merchant's balance. Expects the stored revision, 0 when there is none yet.
-    SetBalance {
-        /// Whose.
-        merchant: MerchantId,
-        /// Of what.
-        asset: AssetId,
-        /// The balance after the change.
-        balance: Balance,
-        /// The revision that was read.
-        from_revision: u64,
-    },
-    /// A new event, not yet routed. Expects that the id does not exist.
-    CreateEvent(Event),
-    /// An event has all its deliveries. Expects that the event exists.
-    MarkRouted(EventId),
-    /// A new delivery. Expects that the id does not exist.
-    CreateDelivery(Box<Delivery>),
-    /// A changed delivery, whose `revision` is one above the stored one. Expects that stored revision.
-    UpdateDelivery(Box<Delivery>),
-    /// A processed block. Replaces the block that was stored at the same height.
-    PutBlock {
-        /// The chain.
-        chain: ChainName,
-        /// The block.
-        block: BlockRef,
-    },
-    /// How far a chain is processed; `revision` is one above the stored one, or 1 when there is none yet.
-    SetCursor(Cursor),
-    /// A signature that is used up. Expects that it was not used before.
-    UseSignature(UsedSignature),
-}
-
-/// Changes that are stored as a whole or not at all.
-#[derive(Clone, Debug, Default)]
-pub struct Changeset {
-    /// The changes; at least one.
-    pub writes: Vec<Write>,
-}
-
-impl Changeset {
-    /// No change yet.
-    #[must_use]
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// Adds a change.
-    pub fn push(&mut self, write: Write) {
-        self.writes.push(write);
-    }
-
-    /// The set with one more change.
-    #[must_use]
-    pub fn with(mut self, write: Write) -> Self {
-        self.push(write);
-        self
-    }
-}
-
-impl FromIterator<Write> for Changeset {
-    fn from_iter<I: IntoIterator<Item = Write>>(writes: I) -> Self {
-        Self { writes: writes.into_iter().collect() }
-    }
-}
-
-/// A changeset that was not stored.
-#[derive(Clone, Debug, Error, PartialEq, Eq)]
-pub enum CommitError {
-    /// An expectation does not hold: a record exists already, is gone, or has another revision. Nothing was stored.
-    /// Read again and decide anew.
-    #[error("the records changed in the meantime")]
-    Refused,
-    /// The store failed. Nothing was stored, or the store checked that the whole changeset is stored before it said so.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-}
-
-impl CommitError {
-    /// Whether the same changeset may be stored later.
-    #[must_use]
-    pub fn is_transient(&self) -> bool {
-        match self {
-            Self::Refused => false,
-            Self::Store(error) => error.is_transient(),
-        }
-    }
-}
 
 /// A store that cannot answer.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
@@ -307,21 +67,6 @@ impl StoreError {
 pub enum Counter {
     /// Indices of a merchant's addresses in derivation paths.
     AddressIndex(MerchantId),
-}
-
-/// Which invoices of a merchant to list, newest first.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct InvoiceFilter {
-    /// Only in this state.
-    pub state: Option<InvoiceState>,
-    /// Only with this external id.
-    pub external_id: Option<ExternalId>,
-    /// Only created at or after.
-    pub created_from: Option<Timestamp>,
-    /// Only created before or at.
-    pub created_to: Option<Timestamp>,
-    /// Only those that come after this one in the list: its creation time and id.
-    pub after: Option<(Timestamp, InvoiceId)>,
 }
 
 /// Durable records of one deployment.
@@ -366,6 +111,47 @@ pub trait Store: Send + Sync {
     /// # Errors
     /// [`StoreError`].
     async fn key(&self, id: &KeyId) -> Result<Option<Key>, StoreError>;
+
+    /// A merchant's keys, revoked or not, in ascending order of the id, from the one after `after`.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    async fn keys(&self, merchant: &MerchantId, after: Option<&KeyId>, limit: usize) -> Result<Vec<Key>, StoreError>;
+
+    /// When a key was last used, as far as it was noted.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    async fn key_used_at(&self, key: &KeyId) -> Result<Option<Timestamp>, StoreError>;
+
+    /// An endpoint by id, removed or not.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    async fn endpoint(&self, id: &EndpointId) -> Result<Option<Endpoint>, StoreError>;
+
+    /// A merchant's endpoints that are not removed, oldest first.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    async fn endpoints_of(&self, merchant: &MerchantId) -> Result<Vec<Endpoint>, StoreError>;
+
+    /// Endpoints, removed or not, in ascending order of the id, from the one after `after`.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    async fn endpoints(&self, after: Option<&EndpointId>, limit: usize) -> Result<Vec<Endpoint>, StoreError>;
+
+    /// The answer that is kept for a merchant's call under a key.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    async fn kept_answer(
+        &self,
+        merchant: &MerchantId,
+        call: &str,
+        key: &IdempotencyKey,
+    ) -> Result<Option<KeptAnswer>, StoreError>;
 
     /// An invoice by id.
     ///
@@ -489,6 +275,29 @@ pub trait Store: Send + Sync {
     /// [`StoreError`].
     async fn event(&self, id: &EventId) -> Result<Option<Event>, StoreError>;
 
+    /// A merchant's events behind a place in its feed, in the order in which they were committed. Every event up to the last
+    /// one returned is on durable storage, and none will ever appear between two of them.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    async fn feed(
+        &self,
+        merchant: &MerchantId,
+        after: FeedPosition,
+        limit: usize,
+    ) -> Result<Vec<(FeedPosition, Event)>, StoreError>;
+
+    /// A merchant's deposits, newest first.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    async fn payments(
+        &self,
+        merchant: &MerchantId,
+        filter: &PaymentFilter,
+        limit: usize,
+    ) -> Result<Vec<Deposit>, StoreError>;
+
     /// A merchant's balance in an asset with its revision; zero with revision 0 when there is none yet.
     ///
     /// # Errors
@@ -537,6 +346,33 @@ pub trait Store: Send + Sync {
     /// [`StoreError`].
     async fn unrouted_events(&self, limit: usize) -> Result<Vec<Event>, StoreError>;
 
+    /// Events that are not routed behind a place among them, in ascending order of that place: time, sequence and id.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    async fn unrouted_events_behind(
+        &self,
+        after: &(Timestamp, u64, EventId),
+        limit: usize,
+    ) -> Result<Vec<Event>, StoreError>;
+
+    /// A delivery by id.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    async fn delivery(&self, id: &DeliveryId) -> Result<Option<Delivery>, StoreError>;
+
+    /// A merchant's deliveries, newest first.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    async fn deliveries(
+        &self,
+        merchant: &MerchantId,
+        filter: &DeliveryFilter,
+        limit: usize,
+    ) -> Result<Vec<Delivery>, StoreError>;
+
     /// Pending deliveries that are due at `now`, the longest due first (by `next_at`, then id, both ascending), from the one
     /// after `after`, which is the `next_at` and id of the last one of the page before.
     ///
@@ -555,7 +391,7 @@ pub trait Store: Send + Sync {
     /// [`StoreError`].
     async fn next_delivery_at(&self) -> Result<Option<Timestamp>, StoreError>;
 
-    /// Removes used signatures that expired before `now` and blocks of `chain` below `keep_from`; returns how many rows
+    /// Removes used signatures and kept answers that expired before `now` and blocks of `chain` below `keep_from`; returns how many rows
     /// went. Bounded work: call again while it returns more than zero.
     ///
     /// # Errors

@@ -31,6 +31,8 @@ pub enum Purpose {
     ApiSecret,
     /// Signs a merchant's webhooks.
     WebhookSecret,
+    /// Is shown in an answer that is kept for a caller who asks again.
+    KeptAnswer,
 }
 
 impl Purpose {
@@ -40,6 +42,7 @@ impl Purpose {
         match self {
             Self::ApiSecret => "api-secret",
             Self::WebhookSecret => "webhook-secret",
+            Self::KeptAnswer => "kept-answer",
         }
     }
 }

@@ -7,12 +7,13 @@
 use core::time::Duration;
 use std::collections::BTreeSet;
 
+use xthonpay_domain::access::Mode;
 use xthonpay_domain::block::{BlockNumber, BlockRef};
 use xthonpay_domain::invoice::{EXPIRES_IN_MAX, Invoice};
 use xthonpay_domain::text::ChainName;
 use xthonpay_domain::time::Timestamp;
 
-use crate::catalog::Catalog;
+use crate::catalog::{Catalog, mode_of};
 use crate::port::chain::{ChainError, ChainSource};
 use crate::port::store::{READ_LIMIT_MAX, Store, StoreError};
 use crate::scanning::changes::ScanError;
@@ -52,7 +53,9 @@ async fn refuse_another_name(
     chain: &ChainName,
     catalog: &Catalog,
 ) -> Result<(), ScanError> {
-    for former in credited_chains(store).await?.into_iter().filter(|credited| catalog.chain(credited).is_none()) {
+    // The simulated chain has one name alone, and no chain was ever it.
+    let could_be = |former: &ChainName| catalog.chain(former).is_none() && mode_of(former) == mode_of(chain);
+    for former in credited_chains(store).await?.into_iter().filter(could_be) {
         let Some(known) = store.cursor(&former).await?.map(|cursor| cursor.finalized) else { continue };
         let Some(agreed) = source.final_block(known.number).await? else {
             let reason = format!(
@@ -93,11 +96,12 @@ fn oldest(waiting: &[Invoice]) -> Option<Timestamp> {
 }
 
 /// When the oldest merchant was made, whose own address can have been paid since; `None` once any chain has been scanned: a
-/// chain that is added to a running deployment was offered to nobody before.
+/// chain that is added to a running deployment was offered to nobody before. The simulated one, which never waits for a node,
+/// says nothing about the others.
 ///
 /// One page of addresses is looked at. Nobody makes a thousand merchants before the first block is scanned.
 async fn oldest_merchant(store: &dyn Store, catalog: &Catalog) -> Result<Option<Timestamp>, StoreError> {
-    for chain in catalog.chains() {
+    for chain in catalog.chains().filter(|chain| mode_of(chain) == Mode::Live) {
         if store.cursor(chain).await?.is_some() {
             return Ok(None);
         }

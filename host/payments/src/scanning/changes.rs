@@ -23,6 +23,8 @@ use xthonpay_domain::time::Timestamp;
 use xthonpay_domain::transfer::{BlockTransfers, Transfer};
 
 use crate::catalog::Catalog;
+use crate::delivery::audience::Audience;
+use crate::delivery::listeners::{Listeners, Recording};
 use crate::invoicing::address_indices::AddressIndices;
 use crate::port::chain::ChainError;
 use crate::port::clock::Clock;
@@ -90,6 +92,8 @@ pub struct Step {
     pub changes: Changeset,
     /// The position once it is stored.
     pub after: Position,
+    /// To be held until then: who hears of the events was asked.
+    pub recording: Recording,
 }
 
 /// What the functions here work with.
@@ -105,13 +109,15 @@ pub struct Books {
     pub watch: Arc<WatchSet>,
     /// Whose the addresses are that are watched ahead of being given out.
     pub indices: Arc<AddressIndices>,
+    /// Who hears of events.
+    pub listeners: Arc<Listeners>,
     /// Time of the records.
     pub clock: Arc<dyn Clock>,
 }
 
 /// Deposits before and after, and what is to be told about them.
-#[derive(Default)]
 struct Touched {
+    recording: Recording,
     deposits: BTreeMap<DepositId, Deposit>,
     /// Addresses that were looked up, or whose record is made by the same changeset.
     addresses: BTreeMap<Address, OwnAddress>,
@@ -121,6 +127,16 @@ struct Touched {
 }
 
 impl Touched {
+    fn new(recording: Recording) -> Self {
+        Self {
+            recording,
+            deposits: BTreeMap::new(),
+            addresses: BTreeMap::new(),
+            invoices: BTreeMap::new(),
+            by_invoice: BTreeMap::new(),
+        }
+    }
+
     fn add(&mut self, deposit: Deposit, kind: EventKind) {
         if let Some(invoice) = &deposit.invoice {
             self.by_invoice.entry(invoice.clone()).or_default().push((kind, deposit.clone()));
@@ -150,7 +166,7 @@ impl Books {
         last: BlockRef,
     ) -> Result<Step, ScanError> {
         let mut changes = Changeset::new();
-        let mut touched = Touched::default();
+        let mut touched = Touched::new(self.listeners.recording());
         for found in found {
             for transfer in self.ours(&found.transfers) {
                 self.sight(transfer, found.block, &mut changes, &mut touched).await?;
@@ -176,7 +192,7 @@ impl Books {
     /// The blocks of the `lost` deposits, which are all among the seen ones, left the chain, and `cursor` is where that leads.
     pub(super) async fn orphan(&self, at: &Position, lost: &[Deposit], cursor: Cursor) -> Result<Step, ScanError> {
         let mut changes = Changeset::new();
-        let mut touched = Touched::default();
+        let mut touched = Touched::new(self.listeners.recording());
         for before in lost {
             if let Some(after) = before.orphaned() {
                 changes.push(update(before, &after));
@@ -201,7 +217,7 @@ impl Books {
             return Ok(None);
         }
         let mut changes = Changeset::new();
-        let mut touched = Touched::default();
+        let mut touched = Touched::new(self.listeners.recording());
         let mut balances = BTreeMap::new();
         let now = self.clock.now();
         for before in creditable.iter().take(CREDITS_PER_CHANGESET_MAX) {
@@ -230,7 +246,7 @@ impl Books {
         missed: &[(&Transfer, BlockRef)],
     ) -> Result<Option<Step>, ScanError> {
         let mut changes = Changeset::new();
-        let mut touched = Touched::default();
+        let mut touched = Touched::new(self.listeners.recording());
         for (transfer, block) in missed {
             self.sight(transfer, *block, &mut changes, &mut touched).await?;
         }
@@ -253,7 +269,7 @@ impl Books {
         changes.push(Write::SetCursor(cursor.clone()));
         let mut seen = replace(&at.seen, touched.deposits.into_values());
         seen.retain(|deposit| deposit.state == DepositState::Seen);
-        Ok(Step { changes, after: Position { cursor, seen } })
+        Ok(Step { changes, after: Position { cursor, seen }, recording: touched.recording })
     }
 
     /// Moves the gaps of addresses that are watched ahead as far as payments in these blocks reach, in whichever order they
@@ -373,7 +389,8 @@ impl Books {
             balances.insert(key, (balance.apply(&posting, &deposit.merchant, asset)?, revision));
             changes.push(Write::Post(posting));
             if deposit.invoice.is_none() {
-                changes.push(Write::CreateEvent(self.deposit_event(deposit, EventKind::DepositCredited, now)));
+                let event = self.deposit_event(deposit, EventKind::DepositCredited, now);
+                Audience::of_merchant(&deposit.merchant, &self.listeners).record(changes, event);
             }
         } else {
             if plausible {
@@ -387,7 +404,12 @@ impl Books {
                 );
             }
             changes.push(Write::Post(Posting::suspend_deposit(deposit, now)?));
-            changes.push(Write::CreateEvent(self.deposit_event(deposit, EventKind::DepositUnattributed, now)));
+            let event = self.deposit_event(deposit, EventKind::DepositUnattributed, now);
+            let audience = match &deposit.invoice {
+                Some(invoice) => Audience::of(self.invoice(invoice, touched).await?, &self.listeners),
+                None => Audience::of_merchant(&deposit.merchant, &self.listeners),
+            };
+            audience.record(changes, event);
         }
         touched.add(deposit.clone(), EventKind::PaymentConfirmed);
         Ok(())
@@ -419,9 +441,10 @@ impl Books {
             let is_left_open = invoice.assessment.state.awaits_expiry() && self.catalog.is_native(&invoice.terms.asset);
             let finalized_time =
                 if is_left_open { finalized_time.min(invoice.terms.expires_at) } else { finalized_time };
-            let facts = NewFacts { deposits: &deposits, payment_events, ruling: None, finalized_time, at };
+            let facts =
+                NewFacts { deposits: &deposits, payment_events, ruling: None, decision: None, finalized_time, at };
             if let Some((next, events)) = reassess(&invoice, facts, self.catalog.as_ref())? {
-                record(changes, next, events);
+                record(changes, next, events, &self.listeners);
             }
         }
         Ok(())

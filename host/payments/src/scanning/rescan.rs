@@ -13,6 +13,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tracing::info;
+use xthonpay_domain::access::Mode;
 use xthonpay_domain::address::Address;
 use xthonpay_domain::block::{BlockRange, BlockRef};
 use xthonpay_domain::deposit::{Deposit, DepositState};
@@ -22,6 +23,7 @@ use xthonpay_domain::text::ChainName;
 use xthonpay_domain::transfer::{BlockTransfers, Transfer};
 
 use crate::access::Principal;
+use crate::catalog::mode_of;
 use crate::port::chain::{ChainError, ChainSource, RANGE_BLOCKS_MAX};
 use crate::port::store::{Changeset, CommitError, Cursor, StoreError, Write};
 use crate::scanning::changes::{Books, Position, Step};
@@ -156,7 +158,7 @@ impl Rescan {
         tx: TxHash,
     ) -> Result<TransactionReport, RescanError> {
         let merchant = caller.merchant();
-        let looked_at = self.chain(chain)?;
+        let looked_at = self.chain_in(caller.mode(), chain)?;
         let _turn = self.turns.take(merchant).ok_or(RescanError::Busy)?;
         if let Some(used) = caller.used_signature.clone() {
             let committed = looked_at.books.store.commit(Changeset::new().with(Write::UseSignature(used))).await;
@@ -232,17 +234,24 @@ impl Rescan {
         Err(RescanError::Overtaken)
     }
 
+    /// The chain of this name, whatever its mode, or the only one with real money.
     fn chain(&self, name: Option<&ChainName>) -> Result<&RescannedChain, RescanError> {
-        let known = || self.chains.keys().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-        match name {
-            Some(name) => {
-                let found = self.chains.get(name);
-                found.ok_or_else(|| RescanError::UnknownChain { name: name.clone(), known: known() })
-            }
-            None if self.chains.len() == 1 => {
-                self.chains.values().next().ok_or_else(|| RescanError::ChainNotNamed { known: known() })
-            }
-            None => Err(RescanError::ChainNotNamed { known: known() }),
+        self.chain_in(name.map_or(Mode::Live, mode_of), name)
+    }
+
+    /// The chain of this name, or the only one, among those of a mode.
+    fn chain_in(&self, mode: Mode, name: Option<&ChainName>) -> Result<&RescannedChain, RescanError> {
+        let in_mode = || self.chains.iter().filter(|(chain, _)| mode_of(chain) == mode);
+        let known = || in_mode().map(|(chain, _)| chain.to_string()).collect::<Vec<_>>().join(", ");
+        if let Some(name) = name {
+            let found = in_mode().find(|(chain, _)| *chain == name);
+            let unknown = || RescanError::UnknownChain { name: name.clone(), known: known() };
+            return found.map(|(_, found)| found).ok_or_else(unknown);
+        }
+        let mut chains = in_mode();
+        match (chains.next(), chains.next()) {
+            (Some((_, only)), None) => Ok(only),
+            _ => Err(RescanError::ChainNotNamed { known: known() }),
         }
     }
 

@@ -1,18 +1,25 @@
 //! Who may pass: every check of the one policy, in its order.
 
 use std::net::IpAddr;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio_util::sync::CancellationToken;
 use xthonpay_domain::access::{KeyId, Mode, Scope, SignatureScheme};
+use xthonpay_payments::access::idempotency::{Begun, Idempotency, IdempotencyError, Wish};
 use xthonpay_payments::access::key_cache::{KEY_AGE_MAX, KeyCache};
+use xthonpay_payments::access::key_use::KeyUses;
+use xthonpay_payments::access::rate_limit::{RateLimits, Standing};
 use xthonpay_payments::access::signature::RequestParts;
 use xthonpay_payments::access::{
     Access, AccessError, DRIFT_REQUEST_MAX, DRIFT_TIMESTAMP_MAX, Policy, Principal, SignedRequest,
 };
-use xthonpay_payments::merchants::{KeyRequest, MerchantError, NewKey};
+use xthonpay_payments::keys::NewKey;
 use xthonpay_payments::port::clock::Clock as _;
-use xthonpay_payments::port::store::StoreError;
+use xthonpay_payments::port::store::{AnswerBytes, Changeset, KeptAnswer, Store as _, StoreError, Write};
+use xthonpay_payments::port::vault::VaultError;
+use xthonpay_tests::memory_store::Fault;
 use xthonpay_tests::signatures;
 
 use crate::doubles::PlainVault;
@@ -21,8 +28,9 @@ use crate::world::World;
 const PATH: &str = "/api/v1/invoices";
 const BODY: &[u8] = br#"{"amount":"50.00"}"#;
 const PEER: &str = "203.0.113.7";
-const READS: Policy = Policy { scope: Scope::Read, mutates: false };
-const WRITES: Policy = Policy { scope: Scope::Write, mutates: true };
+const READS: Policy = Policy { scope: Scope::Read, mutates: false, bare_timestamp: true };
+const WRITES: Policy = Policy { scope: Scope::Write, mutates: true, bare_timestamp: true };
+const PROVEN: Policy = Policy { bare_timestamp: false, ..WRITES };
 
 /// A deployment with one key, and a request that passes until a test changes something about it.
 struct Door {
@@ -88,6 +96,10 @@ impl Door {
         self.access.authenticate(request, policy).await
     }
 
+    fn stored_key(&self) -> xthonpay_payments::port::store::Key {
+        self.world.store.tables().keys[&self.key.key.id].clone()
+    }
+
     async fn refusal(&self, asked: &Asked) -> Option<AccessError> {
         self.ask(asked, READS).await.err()
     }
@@ -101,8 +113,17 @@ impl Door {
 }
 
 fn access(world: &World) -> Access {
+    limited(world, u32::MAX, u32::MAX)
+}
+
+/// A door with these rates for each key and for the failures of each address.
+fn limited(world: &World, requests: u32, failures: u32) -> Access {
+    let rate = |figure| NonZeroU32::new(figure).expect("not zero");
     Access {
         keys: Arc::new(KeyCache::new(world.store.clone(), Arc::new(PlainVault))),
+        limits: Arc::new(RateLimits::new(rate(requests), rate(failures))),
+        uses: Arc::new(KeyUses::new(world.store.clone())),
+        idempotency: Arc::new(Idempotency::new(world.store.clone(), Arc::new(PlainVault))),
         clock: world.clock.clone(),
         allow_timestamp_scheme: true,
     }
@@ -313,7 +334,7 @@ async fn the_checks_run_in_their_order() {
 }
 
 #[tokio::test]
-async fn only_signatures_over_the_request_are_used_up_and_only_by_changes() {
+async fn changes_use_their_signature_up() {
     let door = Door::of(SignatureScheme::Request).await;
     let asked = door.request();
     assert_eq!(door.ask(&asked, READS).await.expect("passes").used_signature, None);
@@ -329,8 +350,204 @@ async fn only_signatures_over_the_request_are_used_up_and_only_by_changes() {
         let stamp = door.world.clock.now().as_secs().saturating_add_signed(secs);
         assert!(used.expires_at.as_secs() > stamp.saturating_add(300), "{secs}");
     }
+}
+
+/// A signature over the time stamp is the same for every request of its second: it is used up together with its request.
+#[tokio::test]
+async fn a_bare_time_stamp_is_used_up_with_its_request() {
     let door = Door::of(SignatureScheme::Timestamp).await;
-    assert_eq!(door.ask(&door.request(), WRITES).await.expect("passes").used_signature, None);
+    let asked = door.request();
+    assert_eq!(door.ask(&asked, READS).await.expect("passes").used_signature, None);
+    let used = async |asked: &Asked| {
+        let principal = door.ask(asked, WRITES).await.expect("passes");
+        principal.used_signature.expect("is used up").signature
+    };
+    let first = used(&asked).await;
+    assert!(first.starts_with(&asked.signature));
+    assert_eq!(used(&asked).await, first, "the same request");
+    for other in [
+        Asked { body: b"{}", ..asked.clone() },
+        Asked { path: "/api/v1/rescan", ..asked.clone() },
+        Asked { method: "PATCH", ..asked.clone() },
+        door.request_at(1),
+    ] {
+        assert_ne!(used(&other).await, first, "another request");
+    }
+}
+
+#[tokio::test]
+async fn a_bare_time_stamp_opens_only_what_a_policy_says() {
+    let mut door = Door::of(SignatureScheme::Timestamp).await;
+    let all = [Scope::Read, Scope::Write, Scope::Webhooks, Scope::Withdraw];
+    door.change_key(|key| key.scopes = all.to_vec());
+    let asked = door.request();
+    for scope in all {
+        let open = Policy { scope, ..WRITES };
+        assert_eq!(door.ask(&asked, open).await.err(), None, "{scope:?}");
+        let closed = door.ask(&asked, Policy { scope, ..PROVEN }).await.err();
+        assert_eq!(closed, Some(AccessError::SchemeTooWeak), "{scope:?}");
+    }
+    // Withdrawing asks for a cap and for networks instead.
+    let cap = ("bsc:USDT".parse().expect("an asset"), xthonpay_domain::amount::Amount::from_units(1));
+    for (cap, network, passes) in [
+        (None, None, false),
+        (Some(cap.clone()), None, false),
+        (None, Some(PEER), false),
+        (Some(cap), Some(PEER), true),
+    ] {
+        door.change_key(|key| {
+            key.daily_withdraw_caps = cap.into_iter().collect();
+            key.ip_list = network.map(|ip: &str| format!("{ip}/32").parse().expect("a network")).into_iter().collect();
+        });
+        let refusal = door.ask(&asked, Policy { scope: Scope::Withdraw, ..PROVEN }).await.err();
+        assert_eq!(refusal, (!passes).then_some(AccessError::SchemeTooWeak));
+    }
+    let proven = Door::of(SignatureScheme::Request).await;
+    assert!(proven.ask(&proven.request(), PROVEN).await.is_ok());
+}
+
+#[tokio::test]
+async fn a_key_ends_when_its_time_is_over_and_names_its_successor() {
+    let mut door = Door::of(SignatureScheme::Request).await;
+    let now = door.world.clock.now();
+    let next = KeyId::from_random(Mode::Live, [7; 12]);
+    for (millis, is_over) in [(0, true), (1, false), (60_000, false)] {
+        for replaced_by in [None, Some(next.clone())] {
+            door.change_key(|key| {
+                key.expires_at = Some(now.after(Duration::from_millis(millis)));
+                key.replaced_by = replaced_by.clone();
+            });
+            let refusal = door.refusal(&door.request()).await;
+            assert_eq!(refusal, is_over.then_some(AccessError::KeyExpired { replaced_by: replaced_by.clone() }));
+            let told = refusal.map(|refusal| refusal.to_string()).unwrap_or_default();
+            assert_eq!(told.contains(next.as_str()), is_over && replaced_by.is_some(), "{told}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_key_may_ask_as_often_as_the_deployment_or_its_record_says() {
+    let mut door = Door::of(SignatureScheme::Request).await;
+    for own in [None, NonZeroU32::new(5)] {
+        door.change_key(|key| key.requests_per_minute = own);
+        door.access = limited(&door.world, 3, 1_000);
+        let most = own.map_or(3, NonZeroU32::get);
+        for spent in 1..=most {
+            assert_eq!(door.refusal(&door.request()).await, None, "request {spent} of {most}");
+            let Standing { limit, remaining, .. } = door.access.standing(&door.stored_key());
+            assert_eq!((limit, remaining), (most, most - spent));
+        }
+        let share = Duration::from_secs(60) / most;
+        let spent = Some(AccessError::RateLimited { limit: most, wait: share });
+        assert_eq!(door.refusal(&door.request()).await, spent);
+        // What is refused for another reason says so, and costs nothing.
+        let refusal = door.ask(&door.request(), Policy { scope: Scope::Webhooks, ..READS }).await.err();
+        assert_eq!(refusal, Some(AccessError::ScopeRequired { needed: Scope::Webhooks }));
+        door.world.clock.advance(share);
+        assert_eq!(door.refusal(&door.request()).await, None);
+        assert_eq!(door.refusal(&door.request()).await, spent);
+    }
+}
+
+#[tokio::test]
+async fn an_address_that_fails_too_often_is_not_looked_at_for_a_while() {
+    let mut door = Door::of(SignatureScheme::Request).await;
+    door.access = limited(&door.world, 1_000, 3);
+    let good = door.request();
+    let forged = Asked { signature: "0".repeat(64), ..good.clone() };
+    let stale = door.request_at(-301);
+    assert_eq!(door.refusal(&forged).await, Some(AccessError::Unauthorized));
+    assert_eq!(door.refusal(&stale).await, skew(DRIFT_REQUEST_MAX));
+    let refusal = door.ask(&good, Policy { scope: Scope::Webhooks, ..READS }).await.err();
+    assert_eq!(refusal, Some(AccessError::ScopeRequired { needed: Scope::Webhooks }));
+    // The store would fail now; it is not asked.
+    door.world.store.faults.fail_reads(true);
+    door.access.keys = access(&door.world).keys;
+    let wait = Duration::from_secs(20);
+    assert_eq!(door.refusal(&good).await, Some(AccessError::TooManyFailures { wait }));
+    let elsewhere = Asked { peer: ip("203.0.113.8"), ..good.clone() };
+    assert!(matches!(door.refusal(&elsewhere).await, Some(AccessError::Store(_))), "others are looked at");
+    door.world.store.faults.clear();
+    door.world.clock.advance(wait);
+    assert_eq!(door.refusal(&good).await, None, "one more try");
+    assert_eq!(door.refusal(&good).await, None, "what passes does not count");
+    assert_eq!(door.refusal(&forged).await, Some(AccessError::Unauthorized));
+    assert!(matches!(door.refusal(&good).await, Some(AccessError::TooManyFailures { .. })));
+    // A subscriber of IPv6 has 2^64 addresses.
+    for host in 1..=3 {
+        let guess = Asked { peer: ip(&format!("2001:db8::{host}")), ..forged.clone() };
+        assert_eq!(door.refusal(&guess).await, Some(AccessError::Unauthorized));
+    }
+    let guess = Asked { peer: ip("2001:db8::4"), ..forged };
+    assert!(matches!(door.refusal(&guess).await, Some(AccessError::TooManyFailures { .. })));
+}
+
+#[tokio::test]
+async fn the_last_use_of_a_key_is_stored_off_the_way_of_the_request() {
+    let door = Door::of(SignatureScheme::Timestamp).await;
+    let used_at = async || door.world.store.key_used_at(&door.key.key.id).await.expect("the store answers");
+    let (first, commits) = (door.world.clock.now(), door.world.store.faults.commits());
+    for _ in 0..100 {
+        assert_eq!(door.refusal(&door.request()).await, None);
+    }
+    assert_eq!((used_at().await, door.world.store.faults.commits()), (None, commits), "no request waits for it");
+    door.access.uses.flush().await;
+    door.access.uses.flush().await;
+    assert_eq!((used_at().await, door.world.store.faults.commits()), (Some(first), commits + 1));
+    // What cannot be stored is kept for the next time, and a later use wins.
+    door.world.clock.advance(Duration::from_secs(30));
+    assert_eq!(door.refusal(&door.request()).await, None);
+    door.world.store.faults.next([Some(Fault::NothingStored)]);
+    door.access.uses.flush().await;
+    assert_eq!(used_at().await, Some(first));
+    door.access.uses.flush().await;
+    assert_eq!(used_at().await, Some(first.after(Duration::from_secs(30))));
+    // What is refused is no use.
+    door.world.clock.advance(Duration::from_secs(30));
+    let refused = Asked { signature: "0".repeat(64), ..door.request() };
+    assert!(door.refusal(&refused).await.is_some());
+    door.access.uses.flush().await;
+    assert_eq!(used_at().await, Some(first.after(Duration::from_secs(30))));
+    let stop = CancellationToken::new();
+    stop.cancel();
+    Arc::clone(&door.access.uses).run(stop).await;
+}
+
+/// The process ends before it has said a word of what it stored; another one finds the answer.
+#[tokio::test]
+async fn a_kept_answer_outlives_the_process_and_opens_only_where_it_was_sealed() {
+    let door = Door::of(SignatureScheme::Request).await;
+    let (store, now) = (&door.world.store, door.world.clock.now());
+    let process = || Idempotency::new(store.clone(), Arc::new(PlainVault));
+    let answer = AnswerBytes { status: 201, location: Some("/thing".to_owned()), body: b"whsec_secret".to_vec() };
+    for (call, is_secret) in [("POST /open", false), ("POST /secret", true)] {
+        let wish = |name: &str| Wish {
+            merchant: door.key.key.merchant.clone(),
+            call: call.to_owned(),
+            key: name.parse().expect("a name"),
+            fingerprint: [7; 32],
+            is_secret,
+        };
+        let killed = process();
+        let Ok(Begun::Turn(turn)) = killed.begin(wish("a")).await else { unreachable!("nothing was made yet") };
+        assert_eq!(killed.begin(wish("a")).await.err(), Some(IdempotencyError::InProgress));
+        assert_eq!(process().answer_of(&turn).await, Ok(None), "nothing is stored before the effect");
+        let kept = turn.claim().keep(answer.clone(), now);
+        assert_eq!(kept.answer.body == answer.body, !is_secret);
+        store
+            .commit(Changeset::new().with(Write::KeepAnswer(Box::new(kept.clone()))))
+            .await
+            .expect("the store takes it");
+        let found = process().begin(wish("a")).await.expect("is read");
+        assert!(matches!(found, Begun::Before(found) if found == answer));
+        let other = Wish { fingerprint: [8; 32], ..wish("a") };
+        assert_eq!(process().begin(other).await.err(), Some(IdempotencyError::Mismatch));
+        // Whoever can write to the store cannot move a secret to where another caller reads it.
+        let moved = KeptAnswer { key: "b".parse().expect("a name"), ..kept };
+        store.commit(Changeset::new().with(Write::KeepAnswer(Box::new(moved)))).await.expect("the store takes it");
+        let outcome = process().begin(wish("b")).await.err();
+        assert_eq!(outcome, is_secret.then_some(IdempotencyError::Vault(VaultError)));
+    }
 }
 
 #[tokio::test]
@@ -356,34 +573,4 @@ async fn a_store_or_vault_that_fails_lets_nobody_pass() {
     door.change_key(|key| key.secret.0[0] ^= 1);
     let refusal = door.refusal(&door.request()).await;
     assert!(matches!(refusal, Some(AccessError::Vault(_))), "{refusal:?}");
-}
-
-#[tokio::test]
-async fn keys_that_this_version_cannot_keep_safe_are_not_made() {
-    let (world, _) = World::started().await;
-    let merchant = world.merchant().await.merchant.id;
-    let request = KeyRequest {
-        merchant: merchant.clone(),
-        label: "till".parse().expect("a label"),
-        scopes: Vec::new(),
-        scheme: SignatureScheme::Request,
-        mode: Mode::Live,
-        ip_list: Vec::new(),
-    };
-    let made = world.merchants.create_key(request.clone()).await.expect("made");
-    assert_eq!(made.key.scopes, [Scope::Read], "a key without scopes reads");
-    assert!(made.secret.starts_with("xps_live_"));
-    let networks = vec!["203.0.113.0/24".parse().expect("a network"); 65];
-    for refused in [
-        KeyRequest { scopes: vec![Scope::Withdraw], ..request.clone() },
-        KeyRequest { mode: Mode::Test, ..request.clone() },
-        KeyRequest { ip_list: networks, ..request.clone() },
-    ] {
-        let outcome = world.merchants.create_key(refused).await.err();
-        assert!(matches!(outcome, Some(MerchantError::KeyNotAllowed(_))), "{outcome:?}");
-    }
-    let nobody = xthonpay_domain::id::MerchantId::from_random([9; 16]);
-    let outcome = world.merchants.create_key(KeyRequest { merchant: nobody.clone(), ..request }).await.err();
-    assert_eq!(outcome, Some(MerchantError::UnknownMerchant(nobody)));
-    assert_eq!(world.store.tables().keys.len(), 2);
 }

@@ -3,12 +3,16 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use xthonpay_domain::id::InvoiceId;
+use xthonpay_domain::event::EventFilter;
+use xthonpay_domain::id::{EndpointId, InvoiceId, MerchantId};
 use xthonpay_domain::invoice::Invoice;
 use xthonpay_payments::access::Principal;
+use xthonpay_payments::port::clock::Clock as _;
 use xthonpay_payments::port::egress::WebhookRequest;
-use xthonpay_payments::port::store::Delivery;
+use xthonpay_payments::port::store::{Changeset, Delivery, Endpoint, EndpointState, Store as _, Write};
+use xthonpay_payments::port::vault::{Purpose, Sealed, Vault as _};
 
+use crate::doubles::PlainVault;
 use crate::world::World;
 
 /// How long a loop may take for what it should do at once; only ever waited for in full when a test fails.
@@ -41,6 +45,60 @@ pub(crate) fn deliveries(world: &World) -> Vec<Delivery> {
 /// The first of them.
 pub(crate) fn first_delivery(world: &World) -> Delivery {
     deliveries(world).into_iter().next().expect("there is a delivery")
+}
+
+/// The plain secrets of an endpoint of a test: the one that counts, and the one before it.
+pub(crate) const SECRET: &str = "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=";
+pub(crate) const RETIRING_SECRET: &str = "whsec_ZmVkY2JhOTg3NjU0MzIxMGZlZGNiYTk4NzY1NDMyMTA=";
+
+/// An endpoint's secret as the vault of the tests keeps it.
+pub(crate) fn sealed(id: &EndpointId, secret: &str) -> Sealed {
+    PlainVault.seal(Purpose::WebhookSecret, id.as_str(), secret.as_bytes())
+}
+
+/// An endpoint that hears of everything; stored.
+pub(crate) async fn endpoint(world: &World, merchant: &MerchantId, number: u8, url: &str) -> Endpoint {
+    let id = EndpointId::from_random([number; 16]);
+    let endpoint = Endpoint {
+        merchant: merchant.clone(),
+        url: url.parse().expect("a URL"),
+        events: EventFilter::All,
+        label: None,
+        format: None,
+        secret: sealed(&id, SECRET),
+        retiring_secret: None,
+        state: EndpointState::Enabled,
+        failing_since: None,
+        created_at: world.clock.now(),
+        revision: 1,
+        id,
+    };
+    let changes = Changeset::new().with(Write::CreateEndpoint(Box::new(endpoint.clone())));
+    world.store.commit(changes).await.expect("the store takes it");
+    endpoint
+}
+
+/// A world in which the only delivery goes to an endpoint, at `https://shop.example/hook`.
+pub(crate) async fn with_endpoint() -> (World, Endpoint) {
+    let (world, _) = with_deliveries().await;
+    let delivery = first_delivery(&world);
+    let endpoint = endpoint(&world, &delivery.merchant, 1, "https://shop.example/hook").await;
+    world.store.tamper(|tables| {
+        let delivery = Delivery { endpoint: Some(endpoint.id.clone()), ..delivery };
+        tables.deliveries = BTreeMap::from([(delivery.id.clone(), delivery)]);
+    });
+    (world, endpoint)
+}
+
+/// The endpoint as it is stored.
+pub(crate) fn stored(world: &World, endpoint: &Endpoint) -> Endpoint {
+    world.store.tables().endpoints[&endpoint.id].clone()
+}
+
+/// Makes one attempt, whether it is due or not, and returns the delivery as it is stored after it.
+pub(crate) async fn attempt(world: &World, delivery: &Delivery) -> Delivery {
+    world.courier().attempt(delivery).await.expect("the store answers");
+    world.store.tables().deliveries[&delivery.id].clone()
 }
 
 /// Copies of a delivery with other ids, for another invoice each, all due at the same time.

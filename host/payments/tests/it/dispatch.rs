@@ -135,6 +135,110 @@ async fn hanging_receivers_of_one_merchant_leave_room_for_another() {
     run.await.expect("ends in order");
 }
 
+/// Hanging receivers, and how much each is owed.
+struct Hanging {
+    what: &'static str,
+    merchants: usize,
+    receivers: usize,
+    owed: usize,
+}
+
+/// Whoever hangs, an event for a healthy receiver arrives at once: of another merchant, and of the merchant whose receivers hang.
+#[tokio::test]
+async fn hanging_receivers_delay_nobody_else() {
+    const EVENTS: usize = 50;
+    for Hanging { what, merchants, receivers, owed } in [
+        Hanging { what: "one receiver is owed 5,000", merchants: 1, receivers: 1, owed: 5_000 },
+        Hanging { what: "50 receivers of one merchant", merchants: 1, receivers: 50, owed: 30 },
+        Hanging { what: "50 receivers of 50 merchants", merchants: 50, receivers: 1, owed: 30 },
+    ] {
+        let (world, _) = with_deliveries().await;
+        let pattern = first_delivery(&world);
+        let mut owners = vec![pattern.merchant.clone()];
+        while owners.len() < merchants {
+            owners.push(world.merchant().await.merchant.id);
+        }
+        let count = merchants * receivers * owed;
+        let mut backlog =
+            copies(&pattern, count, |number| format!("https://hangs{}.example/hook", number % (merchants * receivers)));
+        for (number, delivery) in backlog.values_mut().enumerate() {
+            delivery.merchant = owners[number % merchants].clone();
+            delivery.next_at = crate::world::BEGINNING;
+        }
+        world.store.tamper(|tables| tables.deliveries = backlog);
+        world.receivers.answer(
+            |request| {
+                if request.url.as_str().contains("hangs") { Reply::Hang } else { Reply::Status(200) }
+            },
+        );
+        world.clock.advance(Duration::from_secs(60));
+        let stranger = world.merchant().await.merchant.id;
+        let (stop, run) = start(&world);
+        until("all of them hang", || world.receivers.count_to("hangs") >= merchants * receivers).await;
+
+        let mut took = Vec::new();
+        for number in 0..EVENTS {
+            world.clock.advance(Duration::from_millis(20));
+            let merchant = if number % 2 == 0 { &stranger } else { &pattern.merchant };
+            let id = DeliveryId::from_fact(&["healthy", &number.to_string()]);
+            let url = "https://healthy.example/hook".parse().expect("a URL");
+            let next_at = world.clock.now();
+            let event = Delivery { id: id.clone(), merchant: merchant.clone(), url, next_at, ..pattern.clone() };
+            let began = Instant::now();
+            put(&world, BTreeMap::from([(id, event)]));
+            world.wakeups.dispatch.notify_one();
+            until("it arrives", || world.receivers.count_to("healthy") > number).await;
+            took.push(began.elapsed());
+        }
+        took.sort_unstable();
+        let p99 = took[EVENTS * 99 / 100 - 1];
+        assert!(p99 < Duration::from_secs(2), "{what}: {took:?}");
+        for receiver in 0..merchants * receivers {
+            let at_once = world.receivers.count_to(&format!("//hangs{receiver}."));
+            assert!(at_once <= 8, "{what}: {at_once} under way to one receiver");
+        }
+        world.receivers.release();
+        stop.cancel();
+        run.await.expect("ends in order");
+    }
+}
+
+/// A backlog of many pages to receivers that take everything is worked off, each delivery once and each invoice in its order.
+#[tokio::test]
+async fn a_backlog_is_worked_off_in_order() {
+    const EACH: usize = 520;
+    let (world, _) = with_deliveries().await;
+    let pattern = first_delivery(&world);
+    let mut backlog = copies(&pattern, EACH * 2, |number| format!("https://shop{}.example/", number % 7));
+    let firsts: Vec<Delivery> = backlog.values().take(EACH).cloned().collect();
+    for ((number, delivery), first) in (0_u64..).zip(backlog.values_mut().skip(EACH)).zip(&firsts) {
+        // The second event of the same invoice, to the same receiver, due later.
+        delivery.url = first.url.clone();
+        delivery.invoice.clone_from(&first.invoice);
+        delivery.sequence = first.sequence + 1;
+        delivery.next_at = first.next_at.after(Duration::from_millis(number % 3));
+    }
+    for delivery in backlog.values_mut() {
+        let told = format!("{}/{}", delivery.invoice.as_ref().expect("an invoice"), delivery.sequence);
+        delivery.body = told.into_bytes();
+    }
+    world.store.tamper(|tables| tables.deliveries = backlog);
+    world.clock.advance(Duration::from_secs(60));
+    let (stop, run) = start(&world);
+    until("everything arrives", || world.receivers.count_to("shop") >= EACH * 2).await;
+    stop.cancel();
+    run.await.expect("ends in order");
+    let mut told: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for request in world.receivers.got() {
+        let text = String::from_utf8(request.body).expect("text");
+        let (invoice, sequence) = text.split_once('/').expect("two parts");
+        told.entry(invoice.to_owned()).or_default().push(sequence.to_owned());
+    }
+    assert_eq!(told.len(), EACH);
+    let (first, second) = (pattern.sequence.to_string(), (pattern.sequence + 1).to_string());
+    assert!(told.values().all(|order| *order == [first.as_str(), second.as_str()]));
+}
+
 #[tokio::test]
 async fn does_not_ask_the_store_all_the_time_while_an_attempt_is_under_way() {
     let (world, _) = with_deliveries().await;

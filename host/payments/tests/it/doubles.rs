@@ -1,5 +1,6 @@
 //! Ports that have no double in `xthonpay-tests`: rules, formats and receivers that do what a test says.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -8,6 +9,7 @@ use tokio::sync::Semaphore;
 use xthonpay_domain::event::Event;
 use xthonpay_domain::invoice::assessment::Advice;
 use xthonpay_domain::invoice::url_text::CallbackUrl;
+use xthonpay_domain::text::PluginName;
 use xthonpay_payments::port::egress::{EgressError, WebhookAnswer, WebhookRequest, WebhookTransport};
 use xthonpay_payments::port::hooks::{
     Draft, DraftRuling, HookFailure, Hooks, InvoiceRules, OnFailure, PaymentReview, Rendered, WebhookFormat,
@@ -57,15 +59,15 @@ impl InvoiceRules for ScriptedRules {
     }
 }
 
-type Render = Box<dyn Fn(&Event) -> Result<Option<Rendered>, HookFailure> + Send + Sync>;
+type Render = Box<dyn Fn(&Event, &str) -> Result<Option<Rendered>, HookFailure> + Send + Sync>;
 
 /// A webhook format of a test.
 pub(crate) struct ScriptedFormat(Render);
 
 #[async_trait]
 impl WebhookFormat for ScriptedFormat {
-    async fn render(&self, event: &Event, _target: &str) -> Result<Option<Rendered>, HookFailure> {
-        (self.0)(event)
+    async fn render(&self, event: &Event, target: &str) -> Result<Option<Rendered>, HookFailure> {
+        (self.0)(event, target)
     }
 }
 
@@ -79,6 +81,7 @@ pub(crate) fn failure(policy: OnFailure) -> HookFailure {
 pub(crate) struct ScriptedHooks {
     rules: Mutex<Vec<Arc<dyn InvoiceRules>>>,
     format: Mutex<Option<Arc<dyn WebhookFormat>>>,
+    named: Mutex<BTreeMap<PluginName, Arc<dyn WebhookFormat>>>,
 }
 
 impl ScriptedHooks {
@@ -90,7 +93,29 @@ impl ScriptedHooks {
         &self,
         render: impl Fn(&Event) -> Result<Option<Rendered>, HookFailure> + Send + Sync + 'static,
     ) {
+        self.bind_format_for_targets(move |event, _| render(event));
+    }
+
+    pub(crate) fn bind_format_for_targets(
+        &self,
+        render: impl Fn(&Event, &str) -> Result<Option<Rendered>, HookFailure> + Send + Sync + 'static,
+    ) {
         *lock(&self.format) = Some(Arc::new(ScriptedFormat(Box::new(render))));
+    }
+
+    /// Lets endpoints choose a format.
+    pub(crate) fn offer_format(
+        &self,
+        name: &str,
+        render: impl Fn(&Event, &str) -> Result<Option<Rendered>, HookFailure> + Send + Sync + 'static,
+    ) {
+        let name = name.parse().expect("a plugin's name");
+        lock(&self.named).insert(name, Arc::new(ScriptedFormat(Box::new(render))));
+    }
+
+    /// Takes back all offers.
+    pub(crate) fn offer_nothing(&self) {
+        lock(&self.named).clear();
     }
 }
 
@@ -102,13 +127,22 @@ impl Hooks for ScriptedHooks {
     fn webhook_format(&self) -> Option<Arc<dyn WebhookFormat>> {
         lock(&self.format).clone()
     }
+
+    fn webhook_format_named(&self, name: &PluginName) -> Option<Arc<dyn WebhookFormat>> {
+        lock(&self.named).get(name).cloned()
+    }
 }
+
+/// How long every answer of a scripted receiver took, as it says.
+pub(crate) const LATENCY: Duration = Duration::from_millis(42);
 
 /// What a receiver does with a webhook.
 #[derive(Clone, Debug)]
 pub(crate) enum Reply {
     Status(u16),
     RetryAfter(u16, Duration),
+    /// This status, with this body.
+    Says(u16, String),
     Unreachable,
     Refused,
     /// Takes the webhook and answers 200 once the test lets it.
@@ -143,6 +177,11 @@ impl ScriptedReceivers {
         lock(&self.got).clone()
     }
 
+    /// How many of them went to URLs that hold this text.
+    pub(crate) fn count_to(&self, part: &str) -> usize {
+        lock(&self.got).iter().filter(|request| request.url.as_str().contains(part)).count()
+    }
+
     /// Lets everything that hangs end.
     pub(crate) fn release(&self) {
         self.released.close();
@@ -159,12 +198,12 @@ impl WebhookTransport for ScriptedReceivers {
     async fn post(&self, request: WebhookRequest) -> Result<WebhookAnswer, EgressError> {
         let reply = (lock(&self.answer))(&request);
         lock(&self.got).push(request);
-        let answered = |status, retry_after| {
-            Ok(WebhookAnswer { status, retry_after, excerpt: String::new(), latency: Duration::ZERO })
-        };
+        let answered =
+            |status, retry_after| Ok(WebhookAnswer { status, retry_after, excerpt: String::new(), latency: LATENCY });
         match reply {
             Reply::Status(status) => answered(status, None),
             Reply::RetryAfter(status, pause) => answered(status, Some(pause)),
+            Reply::Says(status, excerpt) => Ok(WebhookAnswer { status, retry_after: None, excerpt, latency: LATENCY }),
             Reply::Unreachable => Err(EgressError::Unreachable { reason: "scripted".to_owned() }),
             Reply::Refused => Err(EgressError::Refused { reason: "scripted".to_owned() }),
             Reply::Hang => {

@@ -21,7 +21,7 @@ use xthonpay_payments::port::store::{CommitError, InvoiceFilter, StoreError, Use
 use xthonpay_tests::memory_store::Fault;
 
 use crate::doubles::{PathAddresses, ScriptedRules, failure};
-use crate::world::World;
+use crate::world::{World, unseen};
 
 fn named(world: &World, name: &str) -> NewInvoice {
     NewInvoice { external_id: Some(name.parse().expect("a name")), ..world.new_invoice(100) }
@@ -37,17 +37,17 @@ fn signed(caller: &Principal, signature: &str, world: &World) -> Principal {
 #[tokio::test]
 async fn the_same_name_on_the_same_terms_is_the_same_invoice() {
     let (world, caller) = World::started().await;
-    let first = world.invoicing.create(&caller, named(&world, "order-1")).await.expect("made");
+    let first = world.invoicing.create(&caller, named(&world, "order-1"), &unseen).await.expect("made");
     assert!(matches!(first, Created::New(_)));
     let before = world.store.tables();
-    let again = world.invoicing.create(&caller, named(&world, "order-1")).await.expect("found");
+    let again = world.invoicing.create(&caller, named(&world, "order-1"), &unseen).await.expect("found");
     let (Created::New(first), Created::Existing(again)) = (first, again) else { unreachable!("made once") };
     assert_eq!(again, first);
     let after = world.store.tables();
     assert_eq!((after.invoices.len(), after.events.len()), (before.invoices.len(), before.events.len()));
     // Another merchant has names of its own.
     let other = world.principal(SignatureScheme::Request).await;
-    let others = world.invoicing.create(&other, named(&world, "order-1")).await.expect("made");
+    let others = world.invoicing.create(&other, named(&world, "order-1"), &unseen).await.expect("made");
     assert!(matches!(others, Created::New(invoice) if invoice.id != first.id));
 }
 

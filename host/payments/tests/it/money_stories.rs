@@ -200,3 +200,66 @@ async fn another_asset_is_set_aside() {
     )
     .await;
 }
+
+#[tokio::test]
+async fn what_a_merchant_decides_moves_no_money() {
+    play(
+        "cancelled, paid all the same, and accepted",
+        "
+        invoice a 100        | a pending        | 0
+        cancel a             | a cancelled      | 0
+        block a+30           | a cancelled      | 0
+        final                | a cancelled!     | 30
+        restart              | a cancelled!     | 30
+        accept a             | a paid           | 30
+        block a+70           | a paid           | 30
+        final                | a paid!          | 100
+        ignore a             | a paid           | 100
+        ",
+    )
+    .await;
+    play(
+        "a part is accepted, and its block is gone with the rest",
+        "
+        invoice a 100        | a pending        | 0
+        block a+40           | a partially_paid | 0
+        final                | a partially_paid | 40
+        block a+60           | a confirming     | 40
+        fork 1               | a partially_paid | 40
+        accept a             | a paid           | 40
+        block again          | a paid           | 40
+        final                | a paid!          | 100
+        refund a             | a paid           | 100
+        ",
+    )
+    .await;
+    play(
+        "late money is promised back, and more comes",
+        "
+        invoice a 100        | a pending        | 0
+        hours 2              | a pending        | 0
+        block                | a pending        | 0
+        final                | a expired        | 0
+        block a+100          | a expired        | 0
+        final                | a expired!       | 100
+        refund a             | a expired        | 100
+        restart              | a expired        | 100
+        block a+5            | a expired        | 100
+        final                | a expired!       | 105
+        accept a             | a paid           | 105
+        ",
+    )
+    .await;
+    play(
+        "another asset is looked at, and the invoice goes its way",
+        "
+        invoice a 100        | a pending        | 0
+        block a+7BNB         | a pending!       | 0
+        final                | a pending!       | 0
+        ignore a             | a pending        | 0
+        block a+100          | a confirming     | 0
+        final                | a paid           | 100
+        ",
+    )
+    .await;
+}

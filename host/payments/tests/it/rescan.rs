@@ -282,7 +282,7 @@ async fn a_signature_is_used_once() {
         signature: "a".repeat(64),
         expires_at: Timestamp::from_millis(u64::MAX),
     };
-    let signed = Principal { key: Arc::clone(&caller.key), used_signature: Some(used) };
+    let signed = Principal { key: Arc::clone(&caller.key), used_signature: Some(used), claim: None };
     let rescan = world.rescan();
     rescan.for_merchant(&signed, None, tx_of(&payment)).await.expect("all answer");
     let refused = rescan.for_merchant(&signed, None, tx_of(&payment)).await;

@@ -15,9 +15,9 @@ use xthonpay_domain::ledger::{Account, Line, Posting, PostingKind, Side};
 use xthonpay_domain::text::ChainName;
 use xthonpay_domain::time::Timestamp;
 use xthonpay_domain::transfer::Transfer;
-use xthonpay_payments::catalog::{Catalog, ChainTerms};
+use xthonpay_payments::catalog::{Catalog, ChainTerms, simulated_chain};
 use xthonpay_payments::port::clock::Clock as _;
-use xthonpay_payments::port::store::{Changeset, Store as _, UsedSignature, Write};
+use xthonpay_payments::port::store::{Changeset, Cursor, Store as _, UsedSignature, Write};
 use xthonpay_payments::scanning::changes::ScanError;
 use xthonpay_payments::scanning::scanner::Progress;
 use xthonpay_payments::scanning::status::Health;
@@ -26,7 +26,7 @@ use xthonpay_tests::memory_store::Fault;
 use xthonpay_tests::scripted_chain::{Question, no_answer};
 
 use crate::doubles::ScriptedRules;
-use crate::world::{World, bnb, chain_name, usdt};
+use crate::world::{World, bnb, chain_name, unseen, usdt};
 
 #[tokio::test]
 async fn begins_at_the_newest_final_block() {
@@ -104,6 +104,24 @@ async fn begins_before_the_oldest_merchant_whose_address_can_have_been_paid() {
     let mut world = World::new(1);
     world.chain.mine_empty(100);
     world.clock.set(world.chain.tip().time);
+    let caller = world.principal(xthonpay_domain::access::SignatureScheme::Request).await;
+    let own = world.store.deposit_address(caller.merchant()).await.expect("answers").expect("has one");
+    world.pass(Duration::from_secs(60));
+    world.pay(&[(own.address, 70)]);
+    world.chain.mine_empty(20);
+    world.finalise().await;
+    assert_eq!(world.available(caller.merchant()).await, Amount::from_units(70));
+}
+
+/// The simulated chain waits for no node, so it is always scanned first.
+#[tokio::test]
+async fn begins_before_the_oldest_merchant_though_the_simulated_chain_was_scanned() {
+    let mut world = World::new(1);
+    let (terms, block) = (ChainTerms { min_confirmations: 1 }, world.chain.tip());
+    let chains = BTreeMap::from([(chain_name(), terms), (simulated_chain(), terms)]);
+    world.scanner.books.catalog = Arc::new(Catalog::new(chains, world.catalog.assets().cloned().collect()));
+    let scanned = Cursor { chain: simulated_chain(), tip: block, finalized: block, frozen: None, revision: 1 };
+    world.store.commit(Changeset::new().with(Write::SetCursor(scanned))).await.expect("nobody else writes");
     let caller = world.principal(xthonpay_domain::access::SignatureScheme::Request).await;
     let own = world.store.deposit_address(caller.merchant()).await.expect("answers").expect("has one");
     world.pass(Duration::from_secs(60));
@@ -315,7 +333,7 @@ async fn reports_failing_for_as_long_as_it_fails() {
 async fn finds_payments_to_an_invoice_whose_caller_went_away() {
     let (mut world, caller) = World::started().await;
     world.store.faults.next([Some(Fault::StoredAndSilent)]);
-    let creation = world.invoicing.create(&caller, world.new_invoice(100));
+    let creation = world.invoicing.create(&caller, world.new_invoice(100), &unseen);
     assert!(tokio::time::timeout(Duration::from_millis(20), creation).await.is_err(), "the caller went away");
     let listed = world.invoicing.list(caller.merchant(), &Default::default(), 10).await.expect("the store answers");
     world.pay(&[(listed[0].address, 100)]);

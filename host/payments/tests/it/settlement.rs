@@ -363,6 +363,7 @@ async fn rules_that_hang_hold_up_neither_credit_nor_expiry() {
         catalog: world.catalog.clone(),
         hooks: world.hooks.clone(),
         clock: world.clock.clone(),
+        listeners: world.listeners.clone(),
         chains: vec![status],
         wakeups: world.wakeups.clone(),
     };

@@ -12,6 +12,7 @@
 //! - `fork 2`: the newest two blocks leave the chain;
 //! - `final`, `final -2`: everything becomes final, or everything but the newest two blocks;
 //! - `hours 2`: time passes before the next block;
+//! - `cancel a`, `accept a`, `refund a`, `ignore a`: the merchant decides, and may;
 //! - `restart`: the host forgets what is in memory.
 //!
 //! After each the scanner works until it rests, then settlement looks once. On the right stand every invoice's state with
@@ -23,12 +24,13 @@ use std::time::Duration;
 use xthonpay_domain::address::Address;
 use xthonpay_domain::invoice::Invoice;
 use xthonpay_domain::invoice::assessment::Flags;
+use xthonpay_domain::invoice::resolution::Wish;
 use xthonpay_domain::transfer::{Origin, Transfer};
 use xthonpay_payments::access::Principal;
 use xthonpay_payments::port::store::Store as _;
 
 use crate::audit::audit;
-use crate::world::{STRANGER, World, bnb, usdt};
+use crate::world::{STRANGER, World, bnb, unseen, usdt};
 
 const HOUR: Duration = Duration::from_secs(3_600);
 
@@ -91,10 +93,22 @@ impl Story {
                 self.world.pass(HOUR.saturating_mul(hours));
             }
             "restart" => self.world.restart(),
+            "cancel" => {
+                let id = &self.invoices.get(rest).expect("an invoice of the story").id;
+                self.world.invoicing.cancel(&self.caller, id, &unseen).await.expect("may be cancelled");
+            }
+            "accept" => self.resolve(rest, Wish::Accept).await,
+            "ignore" => self.resolve(rest, Wish::Ignore).await,
+            "refund" => self.resolve(rest, Wish::Refund { to: STRANGER, amount: None }).await,
             _ => unreachable!("{step} cannot happen"),
         }
         self.world.scan().await;
         self.world.settle().await;
+    }
+
+    async fn resolve(&self, name: &str, wish: Wish) {
+        let id = &self.invoices.get(name).expect("an invoice of the story").id;
+        self.world.invoicing.resolve(&self.caller, id, &wish, &unseen).await.expect("may be decided");
     }
 
     /// The transfers of a payment such as `a+40`, `a+40&60` or `a+7BNB`.

@@ -3,26 +3,32 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use xthonpay_domain::access::{Mode, Scope, SignatureScheme};
+use xthonpay_domain::access::{Scope, SignatureScheme};
 use xthonpay_domain::address::Address;
 use xthonpay_domain::amount::Amount;
 use xthonpay_domain::asset::AssetId;
 use xthonpay_domain::deposit::Deposit;
-use xthonpay_domain::event::EventKind;
+use xthonpay_domain::event::{EventFilter, EventKind};
 use xthonpay_domain::id::{InvoiceId, MerchantId};
 use xthonpay_domain::invoice::Invoice;
 use xthonpay_domain::ledger::Balance;
 use xthonpay_domain::time::Timestamp;
 use xthonpay_payments::access::Principal;
 use xthonpay_payments::catalog::Catalog;
-use xthonpay_payments::delivery::dispatch::Courier;
+use xthonpay_payments::delivery::dispatch::{Courier, Tally};
+use xthonpay_payments::delivery::listeners::Listeners;
+use xthonpay_payments::delivery::replay::Replay;
 use xthonpay_payments::delivery::routing::Routing;
 use xthonpay_payments::delivery::schedule::Schedule;
+use xthonpay_payments::delivery::shaping::Shaper;
+use xthonpay_payments::endpoints::{Endpoints, NewEndpoint};
+use xthonpay_payments::feed::Feed;
 use xthonpay_payments::invoicing::address_indices::AddressIndices;
 use xthonpay_payments::invoicing::{Created, Invoicing, InvoicingError, NewInvoice};
-use xthonpay_payments::merchants::{KeyRequest, Merchants, NewKey, NewMerchant};
+use xthonpay_payments::keys::{KeyRequest, Keys, NewKey};
+use xthonpay_payments::merchants::{Merchants, NewMerchant};
 use xthonpay_payments::port::clock::Clock as _;
-use xthonpay_payments::port::store::Store as _;
+use xthonpay_payments::port::store::{AnswerBytes, Endpoint, Store as _};
 use xthonpay_payments::scanning::changes::{Books, ScanError};
 use xthonpay_payments::scanning::rescan::{Rescan, RescannedChain};
 use xthonpay_payments::scanning::scanner::{Memory, Progress, Scanner};
@@ -46,8 +52,16 @@ pub(crate) const BEGINNING: Timestamp = Timestamp::from_secs(1_700_000_000);
 /// Steps of a scanner that are made before a test gives up on its coming to rest.
 const STEPS_MAX: usize = 10_000;
 
+/// How long an endpoint may fail without one success: the default of the config.
+pub(crate) const DISABLE_AFTER: Duration = Duration::from_secs(5 * 86_400);
+
 /// Nobody's address.
 pub(crate) const STRANGER: Address = Address::new([0x77; 20]);
+
+/// An answer that no door gives.
+pub(crate) fn unseen<T>(_: &T) -> AnswerBytes {
+    AnswerBytes { status: 200, location: None, body: Vec::new() }
+}
 
 pub(crate) struct World {
     pub(crate) store: Arc<MemoryStore>,
@@ -55,10 +69,12 @@ pub(crate) struct World {
     pub(crate) clock: Arc<ManualClock>,
     pub(crate) catalog: Arc<Catalog>,
     pub(crate) watch: Arc<WatchSet>,
+    pub(crate) listeners: Arc<Listeners>,
     pub(crate) hooks: Arc<ScriptedHooks>,
     pub(crate) receivers: Arc<ScriptedReceivers>,
     pub(crate) random: Arc<SeededRandom>,
     pub(crate) wakeups: Wakeups,
+    pub(crate) tally: Arc<Tally>,
     pub(crate) merchants: Merchants,
     pub(crate) invoicing: Invoicing,
     pub(crate) scanner: Scanner,
@@ -78,6 +94,7 @@ impl World {
     pub(crate) async fn reopened(&self, seed: u64) -> Self {
         let world = Self::on(self.store.clone(), self.chain.clone(), self.clock.clone(), seed);
         world.watch.load(world.store.as_ref()).await.expect("the store answers");
+        world.listeners.load(world.store.as_ref()).await.expect("the store answers");
         world.invoicing.indices.watch_ahead().await.expect("paths have keys");
         world
     }
@@ -85,6 +102,7 @@ impl World {
     fn on(store: Arc<MemoryStore>, chain: Arc<ScriptedChain>, clock: Arc<ManualClock>, seed: u64) -> Self {
         let catalog = Arc::new(catalog(1));
         let watch = Arc::new(WatchSet::default());
+        let listeners = Arc::new(Listeners::default());
         let hooks = Arc::new(ScriptedHooks::default());
         let receivers = Arc::new(ScriptedReceivers::default());
         let random = Arc::new(SeededRandom::new(seed));
@@ -107,6 +125,7 @@ impl World {
             transport: receivers.clone(),
             indices: indices.clone(),
             watch: watch.clone(),
+            listeners: listeners.clone(),
             clock: clock.clone(),
             random: random.clone(),
             wakeups: wakeups.clone(),
@@ -117,6 +136,7 @@ impl World {
             catalog: catalog.clone(),
             watch: watch.clone(),
             indices,
+            listeners: listeners.clone(),
             clock: clock.clone(),
         };
         let scanner = Scanner {
@@ -131,6 +151,7 @@ impl World {
             catalog: catalog.clone(),
             hooks: hooks.clone(),
             clock: clock.clone(),
+            listeners: listeners.clone(),
             chains: vec![status],
             wakeups: wakeups.clone(),
         };
@@ -140,10 +161,12 @@ impl World {
             clock,
             catalog,
             watch,
+            listeners,
             hooks,
             receivers,
             random,
             wakeups,
+            tally: Arc::default(),
             merchants,
             invoicing,
             scanner,
@@ -166,22 +189,26 @@ impl World {
     }
 
     pub(crate) async fn key(&self, merchant: &MerchantId, scheme: SignatureScheme) -> NewKey {
-        let request = KeyRequest {
-            merchant: merchant.clone(),
-            label: "till".parse().expect("a label"),
-            scopes: vec![Scope::Read, Scope::Write],
-            scheme,
-            mode: Mode::Live,
-            ip_list: Vec::new(),
-        };
-        self.merchants.create_key(request).await.expect("the store takes it")
+        let label = "till".parse().expect("a label");
+        let request = KeyRequest::live(merchant.clone(), label, vec![Scope::Read, Scope::Write], scheme);
+        self.keys().create(request).await.expect("the store takes it")
+    }
+
+    /// The use case about keys, in a deployment that allows everything.
+    pub(crate) fn keys(&self) -> Keys {
+        Keys {
+            merchants: self.merchants.clone(),
+            catalog: self.catalog.clone(),
+            test_mode: true,
+            allow_timestamp_scheme: true,
+        }
     }
 
     /// A caller of a new merchant.
     pub(crate) async fn principal(&self, scheme: SignatureScheme) -> Principal {
         let merchant = self.merchant().await.merchant.id;
         let key = self.key(&merchant, scheme).await.key;
-        Principal { key: Arc::new(key), used_signature: None }
+        Principal { key: Arc::new(key), used_signature: None, claim: None }
     }
 
     pub(crate) fn new_invoice(&self, units: u128) -> NewInvoice {
@@ -209,7 +236,10 @@ impl World {
     }
 
     pub(crate) async fn make(&self, caller: &Principal, new: NewInvoice) -> Result<Invoice, InvoicingError> {
-        self.invoicing.create(caller, new).await.map(|(Created::New(invoice) | Created::Existing(invoice))| invoice)
+        self.invoicing
+            .create(caller, new, &unseen)
+            .await
+            .map(|(Created::New(invoice) | Created::Existing(invoice))| invoice)
     }
 
     /// Mines a block in which `units` of USDT are paid to each address.
@@ -258,13 +288,48 @@ impl World {
     }
 
     pub(crate) fn routing(&self) -> Routing {
-        Routing {
+        Routing { store: self.store.clone(), shaper: self.shaper(), wakeups: self.wakeups.clone() }
+    }
+
+    pub(crate) fn shaper(&self) -> Shaper {
+        Shaper { hooks: self.hooks.clone(), schedule: Schedule::standard(), clock: self.clock.clone() }
+    }
+
+    pub(crate) fn endpoints(&self) -> Endpoints {
+        Endpoints {
             store: self.store.clone(),
-            hooks: self.hooks.clone(),
-            schedule: Schedule::standard(),
+            vault: Arc::new(PlainVault),
+            transport: self.receivers.clone(),
+            shaper: self.shaper(),
+            listeners: self.listeners.clone(),
+            clock: self.clock.clone(),
+            random: self.random.clone(),
+            wakeups: self.wakeups.clone(),
+        }
+    }
+
+    pub(crate) fn replay(&self) -> Replay {
+        Replay {
+            store: self.store.clone(),
+            shaper: self.shaper(),
             clock: self.clock.clone(),
             wakeups: self.wakeups.clone(),
         }
+    }
+
+    pub(crate) fn feed(&self) -> Feed {
+        Feed { store: self.store.clone() }
+    }
+
+    /// An endpoint of the caller's that hears of these kinds.
+    pub(crate) async fn endpoint(&self, caller: &Principal, events: EventFilter) -> Endpoint {
+        let new = NewEndpoint {
+            url: "https://shop.example/endpoint".parse().expect("a URL"),
+            events,
+            label: None,
+            format: None,
+        };
+        self.endpoints().create(caller, new, &unseen).await.expect("the store takes it").endpoint
     }
 
     pub(crate) fn courier(&self) -> Courier {
@@ -273,8 +338,10 @@ impl World {
             vault: Arc::new(PlainVault),
             transport: self.receivers.clone(),
             schedule: Schedule::standard(),
+            disable_after: DISABLE_AFTER,
             clock: self.clock.clone(),
             random: self.random.clone(),
+            tally: self.tally.clone(),
         }
     }
 

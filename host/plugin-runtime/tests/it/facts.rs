@@ -69,6 +69,7 @@ pub(crate) fn review() -> PaymentReview {
             terms,
             assessment,
             ruling: None,
+            resolution: None,
             events: 1,
             revision: 1,
         },

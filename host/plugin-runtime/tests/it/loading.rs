@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use xthonpay_payments::port::hooks::{DraftRuling, OnFailure};
+use xthonpay_payments::port::hooks::{DraftRuling, Hooks as _, OnFailure};
 use xthonpay_plugin_runtime::{About, Digest, Hook, LoadError, PluginReport, PluginState};
 
 use crate::bench::{Bench, NAME, assert_failure, assert_words, format, rules};
@@ -27,7 +27,6 @@ async fn without_bindings_nothing_is_loaded() {
     bench.config.bindings.invoice_rules.clear();
     let host = bench.host().await;
     assert_eq!(host.report(), [PluginReport { name: NAME.to_owned(), hook: None, state: PluginState::Unbound }]);
-    use xthonpay_payments::port::hooks::Hooks as _;
     assert!(host.invoice_rules().is_empty());
     assert!(host.webhook_format().is_none());
 }
@@ -299,4 +298,58 @@ async fn compiled_code_is_kept_for_the_next_start() {
     }
     let kept = fs::read_dir(bench.path("cache/modules")).expect("was made").count();
     assert!(kept > 0, "the cache is empty");
+}
+
+#[tokio::test]
+async fn endpoints_choose_among_the_offered_formats_and_the_bound_one() {
+    let mut bench = Bench::rules(&Guest::rules(), "");
+    for name in ["bound", "offered", "broken", "apart"] {
+        bench.add(name, "webhook-format", &Guest::format().component(), "");
+    }
+    bench.config.bindings.webhook_format = Some("bound".to_owned());
+    bench.config.formats = ["offered", "bound", "broken"].map(|name| name.parse().expect("a name")).into();
+    fs::remove_file(bench.path("broken.wasm")).expect("removes");
+    let host = bench.load().await.expect("the host starts");
+    let serves = async |name: &str| {
+        let format = host.webhook_format_named(&name.parse().expect("a name"))?;
+        Some(format.render(&event(), "end_1").await.is_ok())
+    };
+    for (name, expected) in [
+        ("bound", Some(true)),
+        ("offered", Some(true)),
+        ("broken", Some(false)),
+        ("apart", None),
+        ("nobody", None),
+        (NAME, None),
+    ] {
+        assert_eq!(serves(name).await, expected, "{name}");
+    }
+    let hooks: Vec<_> = host.report().into_iter().map(|report| (report.name, report.hook)).collect();
+    let format = Some(Hook::WebhookFormat);
+    let expected =
+        [(NAME, Some(Hook::InvoiceRules)), ("bound", format), ("offered", format), ("broken", format), ("apart", None)];
+    assert_eq!(hooks, expected.map(|(name, hook)| (name.to_owned(), hook)));
+    assert!(host.is_degraded());
+    // One that is offered can be exchanged like one that is bound.
+    fs::write(bench.path("broken.wasm"), Guest::format().component()).expect("writes");
+    host.reload("broken", &bench.config.plugins["broken"]).await.expect("loads");
+    assert_eq!(serves("broken").await, Some(true));
+    assert!(!host.is_degraded());
+}
+
+#[tokio::test]
+async fn offers_that_make_no_sense_stop_the_start() {
+    let table = [
+        (vec!["nobody"], "webhooks.formats names `nobody`, and there is no table"),
+        (vec!["other", "other"], "webhooks.formats names `other` twice"),
+        (vec!["other"; 17], "webhooks.formats names 17 plugins, more than 16"),
+    ];
+    for (formats, told) in table {
+        let mut bench = Bench::rules(&Guest::rules(), "");
+        bench.add("other", "webhook-format", &Guest::format().component(), "");
+        bench.config.formats = formats.iter().map(|name| name.parse().expect("a name")).collect();
+        let error = bench.load().await.err().expect("does not start");
+        assert!(error.to_string().contains(told), "{error}");
+        assert!(!error.is_transient());
+    }
 }

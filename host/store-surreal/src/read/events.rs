@@ -1,23 +1,57 @@
-//! Events that are not routed.
+//! Events that are not routed, and the feed.
 //!
-//! They are listed by their time, which a clock that is set back can put in the wrong order within an invoice. The order of
+//! Those that are not routed are listed by their time, which a clock that is set back can put in the wrong order within an invoice. The order of
 //! the sequence is what counts there, so the first of a page are put into it, with those that the page does not reach.
 
 use std::collections::BTreeMap;
 
-use surrealdb::types::{Array, RecordId, Value};
+use surrealdb::types::{RecordId, Value};
 use xthonpay_domain::event::Event;
-use xthonpay_domain::id::InvoiceId;
-use xthonpay_payments::port::store::{READ_LIMIT_MAX, StoreError};
+use xthonpay_domain::id::{EventId, InvoiceId, MerchantId};
+use xthonpay_domain::time::Timestamp;
+use xthonpay_payments::port::store::{FeedPosition, READ_LIMIT_MAX, StoreError};
 
-use super::{decode_all, list, listed};
-use crate::connection::{Connection, bind};
-use crate::list::List;
+use super::{bind_list, decode, list, listed, listed_in_each};
+use crate::connection::Connection;
+use crate::list::{List, position};
 use crate::record::Record;
 
-/// For each range of entries, the records that stand there.
-pub(super) const LISTED_IN_EACH: &str = "RETURN $ranges.map(|$range| \
-    (SELECT VALUE type::record($table, array::last(record::id(id))).* FROM array::first([$range]) LIMIT $limit));";
+/// The record that stands at each entry, beside the entry.
+pub(super) const LISTED_WITH_ENTRY: &str = "SELECT VALUE [id, type::record($table, array::last(record::id(id))).*] \
+    FROM array::first([$range]) LIMIT $limit;";
+
+/// Parts of an entry's key in front of the place in the feed.
+const FEED_PREFIX: usize = 2;
+
+/// A merchant's events behind a place in its feed and before the place `end`, in the order of their commits.
+pub(crate) async fn feed(
+    connection: &Connection,
+    merchant: &MerchantId,
+    after: FeedPosition,
+    end: u64,
+    limit: usize,
+) -> Result<Vec<(FeedPosition, Event)>, StoreError> {
+    // Whoever is at the end, or says that it is behind it, gets the empty part there.
+    let start = after.0.saturating_add(1).min(end);
+    let range = List::feed(merchant).places(start, end);
+    let found = connection.read(LISTED_WITH_ENTRY, bind_list(Event::TABLE, range, Some(limit))).await?;
+    list(found).into_iter().map(placed).collect()
+}
+
+/// An event with its place, from the entry and the row.
+fn placed(found: Value) -> Result<(FeedPosition, Event), StoreError> {
+    let mut parts = list(found).into_iter();
+    let place = match parts.next() {
+        Some(Value::RecordId(entry)) => position(&entry, FEED_PREFIX),
+        _ => None,
+    };
+    let nowhere = || StoreError::Damaged {
+        table: Event::TABLE.name(),
+        reason: "an entry of a feed has no place in its key".to_owned(),
+    };
+    let place = place.ok_or_else(nowhere)?;
+    Ok((FeedPosition(place), decode(parts.next().unwrap_or_default())?))
+}
 
 /// Events that are not routed, oldest first and in the order of their sequence within an invoice.
 pub(crate) async fn unrouted_events(connection: &Connection, limit: usize) -> Result<Vec<Event>, StoreError> {
@@ -25,6 +59,15 @@ pub(crate) async fn unrouted_events(connection: &Connection, limit: usize) -> Re
     let page: Vec<Event> = listed(connection, List::unrouted().all(), limit).await?;
     let beyond = if page.len() < limit { Vec::new() } else { earlier_ones(connection, &page, limit).await? };
     Ok(in_sequence(page, beyond))
+}
+
+/// Events that are not routed behind a place in their list, as they stand there.
+pub(crate) async fn unrouted_events_behind(
+    connection: &Connection,
+    after: &(Timestamp, u64, EventId),
+    limit: usize,
+) -> Result<Vec<Event>, StoreError> {
+    listed(connection, List::unrouted().behind_event(after), limit.min(READ_LIMIT_MAX)).await
 }
 
 /// Events with a smaller sequence than those of the same invoice on the page.
@@ -39,11 +82,7 @@ async fn earlier_ones(connection: &Connection, page: &[Event], limit: usize) -> 
     if ranges.is_empty() {
         return Ok(Vec::new());
     }
-    let mut variables = bind("ranges", Array::from(ranges));
-    variables.insert("table", Event::TABLE.name().to_owned());
-    variables.insert("limit", limit);
-    let found = list(connection.read(LISTED_IN_EACH, variables).await?);
-    decode_all(Value::Array(found.into_iter().flat_map(list).collect::<Vec<_>>().into()))
+    listed_in_each(connection, ranges, limit).await
 }
 
 /// The page with the events of each invoice in the order of their sequence: the places that an invoice has on the page go to

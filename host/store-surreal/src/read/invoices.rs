@@ -26,7 +26,8 @@ pub(crate) async fn invoices(
         Some(state) => List::invoices_in(merchant, state),
         None => List::invoices_of(merchant),
     };
-    listed(connection, list.newest(filter.created_from, filter.created_to, filter.after.as_ref()), limit).await
+    let after = filter.after.as_ref().map(|(time, id)| (*time, id.as_str()));
+    listed(connection, list.newest(filter.created_from, filter.created_to, after), limit).await
 }
 
 /// A merchant's invoice by the merchant's own name.

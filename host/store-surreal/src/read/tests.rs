@@ -38,6 +38,10 @@ async fn every_text_reads_a_range_of_keys_and_no_table() {
             LISTED,
             bind_list(Invoice::TABLE, List::invoices_of(&samples::merchant_id(1)).newest(None, None, None), Some(5)),
         ),
+        (
+            events::LISTED_WITH_ENTRY,
+            bind_list(Event::TABLE, List::feed(&samples::merchant_id(1)).places(1, 9), Some(5)),
+        ),
         (IDS, bind_range(list(), 5)),
         (ROWS, bind_range(range_of(Table::Address, Bound::Unbounded, Bound::Unbounded), 5)),
     ];
@@ -50,7 +54,7 @@ async fn every_text_reads_a_range_of_keys_and_no_table() {
         assert!(!plan.contains("Limit ["), "{text}: {plan}");
         assert_eq!(plan.contains("limit: "), text.contains("LIMIT"), "{text}: {plan}");
     }
-    assert!(events::LISTED_IN_EACH.contains(LISTED.trim_end_matches(';')), "the same text for each range");
+    assert!(LISTED_IN_EACH.contains(LISTED.trim_end_matches(';')), "the same text for each range");
 }
 
 #[tokio::test]

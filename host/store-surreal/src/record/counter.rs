@@ -36,6 +36,11 @@ pub(crate) fn id(counter: &Counter) -> RecordId {
     }
 }
 
+/// The record that holds the next place in the feeds.
+pub(crate) fn feed_id() -> RecordId {
+    Table::Counter.composite(vec![text("feed")])
+}
+
 /// The only record of the probe.
 pub(crate) fn probe_id() -> RecordId {
     Table::Probe.record("last")

@@ -49,18 +49,21 @@ pub(crate) fn id(deposit: &DepositId) -> RecordId {
     Table::Deposit.record(deposit.as_str())
 }
 
-/// The list in which a deposit stands for ever.
+/// The list in which a deposit stands for ever, unless it pays an invoice.
 pub(crate) fn entries(deposit: &Deposit) -> Vec<RecordId> {
-    let list = match &deposit.invoice {
-        Some(invoice) => List::deposits_of(invoice),
-        None => List::deposits_on(&deposit.transfer.identity.to),
-    };
-    vec![list.deposit(&deposit.id)]
+    let on_address = || List::deposits_on(&deposit.transfer.identity.to).deposit(&deposit.id);
+    deposit.invoice.is_none().then(on_address).into_iter().collect()
 }
 
+/// Their order is a part of the stored form: a deposit is changed from exactly what was read. The lists by time are among
+/// them because a transfer that is mined again gets the time of its new block.
 fn moving_entries(deposit: &Deposit) -> Vec<RecordId> {
-    let seen = || List::seen(&deposit.transfer.identity.asset.chain).deposit(&deposit.id);
-    (deposit.state == DepositState::Seen).then(seen).into_iter().collect()
+    let Deposit { id, merchant, invoice, block, .. } = deposit;
+    let seen = || List::seen(&deposit.transfer.identity.asset.chain).deposit(id);
+    let seen = (deposit.state == DepositState::Seen).then(seen);
+    let of_merchant = List::payments_of(merchant).newest_first(block.time, id.as_str());
+    let for_invoice = invoice.as_ref().map(|of| List::payments_for(of).newest_first(block.time, id.as_str()));
+    seen.into_iter().chain([of_merchant]).chain(for_invoice).collect()
 }
 
 impl Record for Deposit {

@@ -3,6 +3,7 @@
 use surrealdb::types::{RecordId, SurrealValue};
 use xthonpay_domain::id::InvoiceId;
 use xthonpay_domain::invoice::assessment::{Advice, Assessment, Flags, InvoiceState, Ruling};
+use xthonpay_domain::invoice::resolution::{Choice, Resolution};
 use xthonpay_domain::invoice::{Invoice, Terms, Tolerance};
 use xthonpay_domain::text::{MetadataKey, MetadataValue};
 
@@ -36,6 +37,7 @@ pub(crate) struct InvoiceRow {
     terms: TermsPart,
     assessment: AssessmentPart,
     ruling: Option<RulingPart>,
+    resolution: Option<ResolutionPart>,
     events: Whole,
     revision: Whole,
     listed: Vec<RecordId>,
@@ -75,6 +77,18 @@ pub(crate) struct RulingPart {
     judged: String,
 }
 
+/// What the merchant decided.
+#[derive(SurrealValue)]
+#[surreal(crate = "surrealdb::types")]
+pub(crate) struct ResolutionPart {
+    choice: String,
+    /// To whom how much is to be paid back.
+    refund: Option<(String, String)>,
+    judged: String,
+    set_aside: u32,
+    at: Whole,
+}
+
 /// The record of an invoice.
 pub(crate) fn id(invoice: &InvoiceId) -> RecordId {
     Table::Invoice.record(invoice.as_str())
@@ -82,12 +96,12 @@ pub(crate) fn id(invoice: &InvoiceId) -> RecordId {
 
 /// The list in which an invoice stands for ever.
 pub(crate) fn entries(invoice: &Invoice) -> Vec<RecordId> {
-    vec![List::invoices_of(&invoice.merchant).newest_first(invoice.created_at, &invoice.id)]
+    vec![List::invoices_of(&invoice.merchant).newest_first(invoice.created_at, invoice.id.as_str())]
 }
 
 fn moving_entries(invoice: &Invoice) -> Vec<RecordId> {
     let Invoice { id, merchant, created_at, terms, assessment, .. } = invoice;
-    let mut entries = vec![List::invoices_in(merchant, assessment.state).newest_first(*created_at, id)];
+    let mut entries = vec![List::invoices_in(merchant, assessment.state).newest_first(*created_at, id.as_str())];
     if assessment.state.awaits_expiry() {
         entries.push(List::expiring(&terms.asset.chain).invoice_at(terms.expires_at, id));
     }
@@ -175,6 +189,41 @@ impl RulingPart {
     }
 }
 
+impl From<&Resolution> for ResolutionPart {
+    fn from(resolution: &Resolution) -> Self {
+        let refund = match &resolution.choice {
+            Choice::Refund { to, amount } => Some((to.to_lower_hex(), amount.to_string())),
+            Choice::Accept | Choice::Ignore => None,
+        };
+        Self {
+            choice: resolution.choice.name().to_owned(),
+            refund,
+            judged: resolution.judged.to_string(),
+            set_aside: resolution.set_aside,
+            at: resolution.at.into(),
+        }
+    }
+}
+
+impl ResolutionPart {
+    fn read(&self) -> Result<Resolution, RowError> {
+        let choice = match (self.choice.as_str(), &self.refund) {
+            ("accept", None) => Choice::Accept,
+            ("ignore", None) => Choice::Ignore,
+            ("refund", Some((to, units))) => {
+                Choice::Refund { to: parse("refund", to)?, amount: amount("refund", units)? }
+            }
+            _ => return Err(RowError::Contradiction("what was decided is unknown, or contradicts its refund")),
+        };
+        Ok(Resolution {
+            choice,
+            judged: amount("judged", &self.judged)?,
+            set_aside: self.set_aside,
+            at: self.at.into(),
+        })
+    }
+}
+
 impl Record for Invoice {
     const TABLE: Table = Table::Invoice;
     type Row = InvoiceRow;
@@ -193,6 +242,7 @@ impl Record for Invoice {
             terms: (&self.terms).into(),
             assessment: (&self.assessment).into(),
             ruling: self.ruling.as_ref().map(RulingPart::from),
+            resolution: self.resolution.as_ref().map(ResolutionPart::from),
             events: Whole(self.events),
             revision: Whole(self.revision),
             listed: moving_entries(self),
@@ -213,6 +263,7 @@ impl Record for Invoice {
             terms: row.terms.read()?,
             assessment: row.assessment.read()?,
             ruling: row.ruling.as_ref().map(RulingPart::read).transpose()?,
+            resolution: row.resolution.as_ref().map(ResolutionPart::read).transpose()?,
             events: row.events.0,
             revision: row.revision.0,
         })

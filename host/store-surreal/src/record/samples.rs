@@ -11,16 +11,19 @@ use xthonpay_domain::amount::Amount;
 use xthonpay_domain::asset::AssetId;
 use xthonpay_domain::block::{BlockNumber, BlockRef};
 use xthonpay_domain::deposit::Deposit;
-use xthonpay_domain::event::{Event, EventKind};
+use xthonpay_domain::event::{Event, EventFilter, EventKind};
 use xthonpay_domain::hash::{BlockHash, TxHash};
-use xthonpay_domain::id::{DeliveryId, DepositId, EventId, InvoiceId, MerchantId};
+use xthonpay_domain::id::{DeliveryId, DepositId, EndpointId, EventId, InvoiceId, MerchantId};
 use xthonpay_domain::invoice::assessment::Assessment;
 use xthonpay_domain::invoice::{Invoice, Terms, Tolerance};
 use xthonpay_domain::ledger::{Balance, Posting};
 use xthonpay_domain::text::ChainName;
 use xthonpay_domain::time::Timestamp;
 use xthonpay_domain::transfer::{Origin, Transfer, TransferIdentity};
-use xthonpay_payments::port::store::{Cursor, Delivery, DeliveryState, Key, Merchant, OwnAddress, UsedSignature};
+use xthonpay_payments::port::store::{
+    AnswerBytes, Cursor, Delivery, DeliveryState, Endpoint, EndpointState, KeptAnswer, Key, Merchant, OwnAddress,
+    UsedSignature,
+};
 use xthonpay_payments::port::vault::Sealed;
 
 /// Bytes that a number makes.
@@ -56,6 +59,10 @@ pub fn event_id(number: u64) -> EventId {
     EventId::from_random(bytes(number))
 }
 
+pub fn endpoint_id(number: u64) -> EndpointId {
+    EndpointId::from_random(bytes(number))
+}
+
 pub fn deposit_id(number: u64) -> DepositId {
     deposit(number, None).id
 }
@@ -76,6 +83,7 @@ pub fn merchant(number: u64) -> Merchant {
     Merchant {
         id: merchant_id(number),
         account: u32::try_from(number).expect("a small number"),
+        mode: Mode::Live,
         name: format!("Shop {number} `x`; 'y'").parse().expect("a label"),
         created_at: time(number),
         webhook_secret: Sealed(vec![0, 1, 254, 255]),
@@ -91,8 +99,44 @@ pub fn key(number: u64) -> Key {
         scheme: SignatureScheme::Request,
         ip_list: vec!["10.0.0.0/8".parse().expect("a network"), "2001:db8::/32".parse().expect("a network")],
         secret: Sealed(vec![7; 48]),
+        requests_per_minute: None,
+        daily_withdraw_caps: Vec::new(),
+        withdraw_addresses: Vec::new(),
         created_at: time(number),
+        expires_at: None,
         revoked_at: None,
+        replaced_by: None,
+        revision: 1,
+    }
+}
+
+/// An endpoint of merchant 1 that hears of everything, made at `number` ms.
+pub fn endpoint(number: u64) -> Endpoint {
+    Endpoint {
+        id: endpoint_id(number),
+        merchant: merchant_id(1),
+        url: "https://shop.example/hooks?a=1".parse().expect("a URL"),
+        events: EventFilter::All,
+        label: None,
+        format: None,
+        secret: Sealed(vec![9; 48]),
+        retiring_secret: None,
+        state: EndpointState::Enabled,
+        failing_since: None,
+        created_at: time(number),
+        revision: 1,
+    }
+}
+
+/// An answer to merchant 1 that may be forgotten after `number` ms.
+pub fn kept_answer(number: u64) -> KeptAnswer {
+    KeptAnswer {
+        merchant: merchant_id(1),
+        call: "POST /invoices".to_owned(),
+        key: format!("order {number}").parse().expect("a name"),
+        fingerprint: bytes(number),
+        answer: AnswerBytes { status: 201, location: Some("/invoices/a:b".to_owned()), body: vec![b'{', 255, b'}'] },
+        expires_at: time(number),
     }
 }
 
@@ -122,6 +166,7 @@ pub fn invoice(number: u64) -> Invoice {
         assessment: Assessment::initial(&terms),
         terms,
         ruling: None,
+        resolution: None,
         events: 1,
         revision: 1,
     }
@@ -177,6 +222,7 @@ pub fn delivery(number: u64) -> Delivery {
         id: DeliveryId::from_random(bytes(number)),
         event: event_id(number),
         merchant: merchant_id(1),
+        endpoint: None,
         invoice: Some(invoice_id(number)),
         sequence: 1,
         url: "https://shop.example/hook?a=1".parse().expect("a URL"),
@@ -185,6 +231,8 @@ pub fn delivery(number: u64) -> Delivery {
         body: vec![0, 255, 10],
         state: DeliveryState::Pending,
         attempts: 0,
+        attempts_on_schedule: 0,
+        log: Vec::new(),
         next_at: time(number),
         last_status: None,
         last_error: None,

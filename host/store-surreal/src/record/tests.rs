@@ -13,21 +13,24 @@ use xthonpay_domain::address::Address;
 use xthonpay_domain::amount::Amount;
 use xthonpay_domain::block::{BlockNumber, BlockRef};
 use xthonpay_domain::deposit::{Deposit, DepositState};
-use xthonpay_domain::event::{Event, EventKind};
+use xthonpay_domain::event::{Event, EventFilter, EventKind};
 use xthonpay_domain::hash::{BlockHash, TxHash};
-use xthonpay_domain::id::{DeliveryId, DepositId, EventId, InvoiceId, MerchantId};
+use xthonpay_domain::id::{DeliveryId, DepositId, EndpointId, EventId, InvoiceId, MerchantId};
 use xthonpay_domain::invoice::assessment::{Advice, Assessment, Flags, InvoiceState, Ruling};
+use xthonpay_domain::invoice::resolution::{Choice, Resolution};
 use xthonpay_domain::invoice::{Invoice, Terms, Tolerance};
 use xthonpay_domain::ledger::{Account, Balance, Line, Posting, PostingKind, Side};
 use xthonpay_domain::transfer::{Origin, Transfer, TransferIdentity};
 use xthonpay_payments::port::store::{
-    Counter, Cursor, Delivery, DeliveryState, Freeze, Key, Merchant, OwnAddress, UsedSignature,
+    AnswerBytes, Attempt, Counter, Cursor, Delivery, DeliveryState, Endpoint, EndpointState, Freeze, KeptAnswer, Key,
+    Merchant, OwnAddress, RetiringSecret, UsedSignature,
 };
 use xthonpay_payments::port::vault::Sealed;
 
 use super::balance::StoredBalance;
 use super::block::ProcessedBlock;
 use super::counter::NextNumber;
+use super::key_use::KeyUse;
 use super::reservation::{TakenAccount, TakenExternalId};
 use super::*;
 use crate::connection::Connection;
@@ -97,8 +100,15 @@ fn blocks() -> impl Strategy<Value = BlockRef> {
 }
 
 prop_compose! {
-    fn merchants()(id in merchant_ids(), account: u32, name in free_text(), at in times(), secret in sealed()) -> Merchant {
-        Merchant { id, account, name, created_at: at, webhook_secret: secret }
+    fn merchants()(
+        id in merchant_ids(),
+        account: u32,
+        mode in select(vec![Mode::Live, Mode::Test]),
+        name in free_text(),
+        created_at in times(),
+        webhook_secret in sealed(),
+    ) -> Merchant {
+        Merchant { id, account, mode, name, created_at, webhook_secret }
     }
 }
 
@@ -111,12 +121,67 @@ prop_compose! {
         scheme in select(vec![SignatureScheme::Request, SignatureScheme::Timestamp]),
         ip_list in vec((any::<std::net::IpAddr>(), 0_u8..=32), 0..4),
         secret in sealed(),
+        requests_per_minute in option::of(any::<core::num::NonZeroU32>()),
+        daily_withdraw_caps in vec((Just(samples::asset()), amounts()), 0..3),
+        withdraw_addresses in vec(addresses(), 0..3),
         created_at in times(),
-        revoked_at in option::of(times()),
+        ends in (option::of(times()), option::of(times()), option::of(key_ids())),
+        revision in counts(),
     ) -> Key {
+        let (expires_at, revoked_at, replaced_by) = ends;
         let network = |(address, bits)| ipnet::IpNet::new(address, bits).expect("32 bits fit both families");
         let ip_list = ip_list.into_iter().map(network).collect();
-        Key { id, merchant, label, scopes, scheme, ip_list, secret, created_at, revoked_at }
+        Key {
+            id, merchant, label, scopes, scheme, ip_list, secret, requests_per_minute, daily_withdraw_caps,
+            withdraw_addresses, created_at, expires_at, revoked_at, replaced_by, revision,
+        }
+    }
+}
+
+fn filters() -> impl Strategy<Value = EventFilter> {
+    let kinds = proptest::collection::btree_set(select(EventKind::ALL.to_vec()), 1..5);
+    prop_oneof![Just(EventFilter::All), kinds.prop_map(EventFilter::Only)]
+}
+
+fn endpoint_states() -> impl Strategy<Value = EndpointState> {
+    let disabled = (".{0,40}", times()).prop_map(|(reason, at)| EndpointState::Disabled { reason, at });
+    let plain = select(vec![EndpointState::Enabled, EndpointState::Paused, EndpointState::Removed]);
+    prop_oneof![plain, disabled]
+}
+
+prop_compose! {
+    fn endpoints()(
+        ids in (any::<[u8; 16]>().prop_map(EndpointId::from_random), merchant_ids()),
+        url in parsed("https://[a-z]{1,9}/[a-z?=&]{0,9}"),
+        events in filters(),
+        label in option::of(free_text()),
+        format in option::of(parsed("[a-z0-9-]{1,20}")),
+        secret in sealed(),
+        retiring in option::of((sealed(), times())),
+        state in endpoint_states(),
+        times in (option::of(times()), times()),
+        revision in counts(),
+    ) -> Endpoint {
+        let ((id, merchant), (failing_since, created_at)) = (ids, times);
+        let retiring_secret = retiring.map(|(secret, until)| RetiringSecret { secret, until });
+        Endpoint {
+            id, merchant, url, events, label, format, secret, retiring_secret, state, failing_since, created_at, revision,
+        }
+    }
+}
+
+prop_compose! {
+    fn kept_answers()(
+        merchant in merchant_ids(),
+        call in "(GET|POST|DELETE) /[a-z0-9_/]{0,60}",
+        key in parsed("[ -~]{1,255}"),
+        fingerprint: [u8; 32],
+        status: u16,
+        location in option::of(".{0,40}"),
+        body in vec(any::<u8>(), 0..200),
+        expires_at in times(),
+    ) -> KeptAnswer {
+        KeptAnswer { merchant, call, key, fingerprint, answer: AnswerBytes { status, location, body }, expires_at }
     }
 }
 
@@ -155,6 +220,17 @@ prop_compose! {
     }
 }
 
+fn resolutions() -> impl Strategy<Value = Resolution> {
+    let refund = (addresses(), amounts()).prop_map(|(to, amount)| Choice::Refund { to, amount });
+    let choice = prop_oneof![select(vec![Choice::Accept, Choice::Ignore]), refund];
+    (choice, amounts(), any::<u32>(), times()).prop_map(|(choice, judged, set_aside, at)| Resolution {
+        choice,
+        judged,
+        set_aside,
+        at,
+    })
+}
+
 prop_compose! {
     fn invoices()(
         ids in (invoice_ids(), merchant_ids(), addresses()),
@@ -165,13 +241,13 @@ prop_compose! {
         created_at in times(),
         terms in terms(),
         assessment in assessments(),
-        ruling in option::of(rulings()),
+        decided in (option::of(rulings()), option::of(resolutions())),
         counts in (counts(), counts()),
     ) -> Invoice {
-        let ((id, merchant, address), (events, revision)) = (ids, counts);
+        let ((id, merchant, address), (ruling, resolution), (events, revision)) = (ids, decided, counts);
         Invoice {
             id, merchant, external_id, customer, metadata, callback_url, address, created_at, terms, assessment, ruling,
-            events, revision,
+            resolution, events, revision,
         }
     }
 }
@@ -244,23 +320,38 @@ prop_compose! {
 }
 
 prop_compose! {
+    fn attempts()(
+        at in times(),
+        status in option::of(any::<u16>()),
+        error in option::of(".{0,20}"),
+        latency in any::<u64>().prop_map(core::time::Duration::from_nanos),
+        excerpt in ".{0,40}",
+    ) -> Attempt {
+        Attempt { at, status, error, latency, excerpt }
+    }
+}
+
+prop_compose! {
     fn deliveries()(
         ids in (any::<[u8; 16]>().prop_map(DeliveryId::from_random), event_ids(), merchant_ids(), option::of(invoice_ids())),
+        endpoint in option::of(any::<[u8; 16]>().prop_map(EndpointId::from_random)),
         url in parsed("https://[a-z]{1,9}/[a-z?=&]{0,9}"),
         content_type in ".{0,20}",
         headers in vec((".{0,9}", ".{0,9}"), 0..4),
         body in vec(any::<u8>(), 0..200),
         state in select(vec![DeliveryState::Pending, DeliveryState::Delivered, DeliveryState::Failed]),
-        attempts: u32,
+        attempts: (u32, u32),
+        log in vec(attempts(), 0..4),
         times in (times(), times()),
         last in (option::of(any::<u16>()), option::of(".{0,30}")),
         counts in (counts(), counts()),
     ) -> Delivery {
         let ((id, event, merchant, invoice), (sequence, revision)) = (ids, counts);
         let ((next_at, created_at), (last_status, last_error)) = (times, last);
+        let (attempts, attempts_on_schedule) = attempts;
         Delivery {
-            id, event, merchant, invoice, sequence, url, content_type, headers, body, state, attempts, next_at,
-            last_status, last_error, created_at, revision,
+            id, event, merchant, endpoint, invoice, sequence, url, content_type, headers, body, state, attempts,
+            attempts_on_schedule, log, next_at, last_status, last_error, created_at, revision,
         }
     }
 }
@@ -332,6 +423,8 @@ comes_back! {
     an_event_comes_back_as_it_was: events();
     a_delivery_comes_back_as_it_was: deliveries();
     a_cursor_comes_back_as_it_was: cursors();
+    an_endpoint_comes_back_as_it_was: endpoints();
+    a_kept_answer_comes_back_as_it_was: kept_answers();
     a_used_signature_comes_back_as_it_was: used_signatures();
 }
 
@@ -363,6 +456,10 @@ fn what_only_this_crate_knows_comes_back_as_it_was() {
 
         let back = bench.round_trip(&TakenAccount { account, merchant: merchant.clone() });
         prop_assert_eq!((back.account, &back.merchant), (account, &merchant));
+
+        let used = KeyUse { key: samples::key_id(revision), at: Timestamp::from_millis(revision) };
+        let back = bench.round_trip(&used);
+        prop_assert_eq!((&back.key, back.at), (&used.key, used.at));
 
         let counter = counter::id(&Counter::AddressIndex(merchant));
         let back = bench.round_trip(&NextNumber { counter: counter.clone(), next: revision });
@@ -438,7 +535,7 @@ fn numbers_end_where_32_bits_end() {
     let bench = Bench::new();
     bench.runtime.block_on(async {
         let connection = std::sync::Arc::new(bench.connection);
-        let writer = crate::writer::Writer::start(std::sync::Arc::clone(&connection));
+        let writer = crate::testing::writer(&connection).await;
         let counter = Counter::AddressIndex(samples::merchant_id(1));
         assert_eq!(numbers::take(&connection, &writer, &counter, u32::MAX).await, Ok(0));
         assert_eq!(numbers::take(&connection, &writer, &counter, 1).await, Ok(u32::MAX));

@@ -3,6 +3,7 @@
 use tokio::time::sleep;
 use xthonpay_payments::port::store::{CommitError, StoreError};
 
+use super::feed::Feed;
 use super::presence::{self, Presence};
 use super::{Job, pause};
 use crate::connection::Connection;
@@ -29,11 +30,11 @@ enum GroupResult {
 ///
 /// If the group does not go through because of one plan, its halves are stored one after the other, and so on, until those
 /// plans stand alone that are to blame: the others are stored without them.
-pub(super) async fn store(connection: &Connection, group: Vec<Job>) {
+pub(super) async fn store(connection: &Connection, feed: &Feed, group: Vec<Job>) {
     let mut parts = vec![group];
     while let Some(mut part) = parts.pop() {
         let result = match connection.look_at_space() {
-            Ok(()) => store_as_one(connection, &part).await,
+            Ok(()) => store_as_one(connection, feed, &part).await,
             Err(error) => GroupResult::Unavailable(error),
         };
         let blames_someone = matches!(result, GroupResult::Refused | GroupResult::Failed(_));
@@ -53,16 +54,28 @@ pub(super) async fn store(connection: &Connection, group: Vec<Job>) {
     }
 }
 
-async fn store_as_one(connection: &Connection, part: &[Job]) -> GroupResult {
+async fn store_as_one(connection: &Connection, feed: &Feed, part: &[Job]) -> GroupResult {
     for attempt in 1..=ATTEMPTS_MAX {
-        let script = statements::store(part.iter().map(|job| &job.plan));
-        match tx(connection, script).await {
-            Outcome::Committed => return GroupResult::Stored,
-            Outcome::Refused => return GroupResult::Refused,
-            Outcome::Failed(reason) => return GroupResult::Failed(StoreError::Unavailable { reason }),
-            Outcome::Unknown(reason) => return clear_up(connection, part, &reason).await,
-            Outcome::Conflict => sleep(pause::before_attempt(attempt)).await,
+        let places = feed.places(part.iter().map(|job| &job.plan));
+        let script = statements::store(part.iter().map(|job| &job.plan).chain(&places.plan));
+        let result = match tx(connection, script).await {
+            Outcome::Committed => GroupResult::Stored,
+            Outcome::Refused => match feed.was_behind(connection, &places).await {
+                Ok(true) => continue,
+                Ok(false) => GroupResult::Refused,
+                Err(error) => GroupResult::Unavailable(error),
+            },
+            Outcome::Failed(reason) => GroupResult::Failed(StoreError::Unavailable { reason }),
+            Outcome::Unknown(reason) => clear_up(connection, part, &reason).await,
+            Outcome::Conflict => {
+                sleep(pause::before_attempt(attempt)).await;
+                continue;
+            }
+        };
+        if matches!(result, GroupResult::Stored) {
+            feed.advance(&places);
         }
+        return result;
     }
     unavailable(format!("the same records were changed by others {ATTEMPTS_MAX} times"))
 }

@@ -2,8 +2,8 @@
 
 use surrealdb::types::RecordId;
 use tokio::task::JoinSet;
-use xthonpay_domain::id::MerchantId;
-use xthonpay_payments::port::store::{Changeset, Write};
+use xthonpay_domain::id::{EventId, MerchantId};
+use xthonpay_payments::port::store::{Changeset, FeedPosition, Write};
 
 use super::presence::Presence;
 use super::*;
@@ -86,7 +86,8 @@ async fn one_that_is_refused_does_not_fail_its_neighbours() {
             (Job { plan, done }, answer)
         })
         .unzip();
-    group::store(&connection, group).await;
+    let feed = Feed::open(&connection).await.expect("readable");
+    group::store(&connection, &feed, group).await;
     for (number, answer) in answers.into_iter().enumerate() {
         let expected = if number == 7 || number == 33 { Err(CommitError::Refused) } else { Ok(()) };
         assert_eq!(answer.await.expect("each is answered"), expected, "{number}");
@@ -121,6 +122,78 @@ async fn of_racing_transactions_exactly_one_is_committed() {
     connection.close().await;
 }
 
+/// The events of merchant 1 with their places, as they are stored, durable or not.
+async fn places(connection: &Connection) -> Vec<(u64, EventId)> {
+    let all = read::feed(connection, &samples::merchant_id(1), FeedPosition(0), u64::MAX, 99).await.expect("readable");
+    all.into_iter().map(|(place, event)| (place.0, event.id)).collect()
+}
+
+fn id(number: u64) -> EventId {
+    samples::event(number, 1).id
+}
+
+/// Stores each list of plans as one group.
+async fn store_groups(connection: &Connection, feed: &Feed, groups: Vec<Vec<Plan>>) {
+    for group in groups {
+        group::store(connection, feed, group.into_iter().map(job).collect()).await;
+    }
+}
+
+#[tokio::test]
+async fn events_get_places_in_the_order_of_their_commits() {
+    let connection = memory().await;
+    let feed = Feed::open(&connection).await.expect("readable");
+    let several = plan([5, 4].map(|number| Write::CreateEvent(samples::event(number, 1))));
+    let nothing = set_balance(&samples::merchant_id(1), 1, 0);
+    store_groups(&connection, &feed, vec![vec![create(9), several], vec![nothing], vec![create(1)]]).await;
+    assert_eq!(places(&connection).await, [(1, id(9)), (2, id(5)), (3, id(4)), (4, id(1))]);
+    assert_eq!(feed.end(), 5);
+    assert_eq!(Feed::open(&connection).await.expect("readable").end(), 5, "the store knows it too");
+}
+
+#[tokio::test]
+async fn a_group_that_is_taken_apart_leaves_neither_a_gap_nor_a_wrong_order() {
+    let connection = memory().await;
+    let feed = Feed::open(&connection).await.expect("readable");
+    store_groups(&connection, &feed, vec![vec![create(7)], (0..10).map(create).collect(), vec![create(20)]]).await;
+    let expected: Vec<u64> = [7].into_iter().chain((0..10).filter(|number| *number != 7)).chain([20]).collect();
+    assert_eq!(places(&connection).await, (1..).zip(expected.into_iter().map(id)).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn a_feed_that_went_on_without_this_process_goes_on_behind_that() {
+    let connection = memory().await;
+    let (feed, elsewhere) = (Feed::open(&connection).await.expect("readable"), Feed::open(&connection).await);
+    let elsewhere = elsewhere.expect("readable");
+    store_groups(&connection, &elsewhere, vec![vec![create(1), create(2)]]).await;
+    assert_eq!(feed.end(), 1, "nothing of it is told yet");
+    store_groups(&connection, &feed, vec![vec![create(3), create(4)]]).await;
+    assert_eq!(places(&connection).await, [(1, id(1)), (2, id(2)), (3, id(3)), (4, id(4))]);
+    assert_eq!(feed.end(), 5);
+    // What is refused for a reason of its own is still refused.
+    let (done, answer) = oneshot::channel();
+    group::store(&connection, &elsewhere, vec![Job { plan: create(1), done }]).await;
+    assert_eq!(answer.await.expect("answered"), Err(CommitError::Refused));
+    assert_eq!((elsewhere.end(), places(&connection).await.len()), (5, 4));
+}
+
+#[tokio::test]
+async fn what_is_not_acknowledged_is_not_told() {
+    let connection = memory().await;
+    let feed = Feed::open(&connection).await.expect("readable");
+    let plans = [create(1)];
+    let taken = feed.places(&plans);
+    let outcome = tx::tx(&connection, statements::store(plans.iter().chain(&taken.plan))).await;
+    assert!(matches!(outcome, tx::Outcome::Committed), "{outcome:?}");
+    let told = async || {
+        let told = read::feed(&connection, &samples::merchant_id(1), FeedPosition(0), feed.end(), 9).await;
+        told.expect("readable").len()
+    };
+    assert_eq!((told().await, places(&connection).await.len()), (0, 1));
+    feed.advance(&taken);
+    assert_eq!(told().await, 1);
+}
+
 #[tokio::test]
 async fn presence_tells_all_from_nothing() {
     let connection = memory().await;
@@ -147,7 +220,7 @@ async fn presence_tells_all_from_nothing() {
 async fn commits_are_refused_while_the_disk_is_scarce_and_for_good_once_it_was_full() {
     let (connection, free) = crate::testing::with_free_bytes(u64::MAX).await;
     let connection = Arc::new(connection);
-    let writer = Writer::start(Arc::clone(&connection));
+    let writer = crate::testing::writer(&connection).await;
     assert_eq!(writer.store(create(1)).await, Ok(()));
     free(8 * 1024 * 1024);
     let scarce = writer.store(create(2)).await.expect_err("too little is free");
@@ -169,7 +242,7 @@ async fn commits_are_refused_while_the_disk_is_scarce_and_for_good_once_it_was_f
 #[tokio::test]
 async fn nothing_is_read_or_written_once_the_store_is_distrusted() {
     let connection = Arc::new(memory().await);
-    let writer = Writer::start(Arc::clone(&connection));
+    let writer = crate::testing::writer(&connection).await;
     assert_eq!(writer.store(create(1)).await, Ok(()));
     connection.distrust("the disk said no");
     let refused = writer.store(create(2)).await.expect_err("distrusted");
@@ -182,7 +255,7 @@ async fn nothing_is_read_or_written_once_the_store_is_distrusted() {
 #[tokio::test]
 async fn closing_stores_what_was_handed_in_and_refuses_the_rest() {
     let connection = Arc::new(memory().await);
-    let writer = Arc::new(Writer::start(Arc::clone(&connection)));
+    let writer = Arc::new(crate::testing::writer(&connection).await);
     let handed_in: Vec<_> = (0..50)
         .map(|number| {
             let writer = Arc::clone(&writer);
@@ -202,7 +275,7 @@ async fn closing_stores_what_was_handed_in_and_refuses_the_rest() {
 #[tokio::test]
 async fn a_caller_that_goes_away_does_not_stop_its_plan() {
     let connection = Arc::new(memory().await);
-    let writer = Writer::start(Arc::clone(&connection));
+    let writer = crate::testing::writer(&connection).await;
     tokio::select! {
         biased;
         early = writer.store(create(1)) => assert!(early.is_err(), "nothing can be stored yet"),

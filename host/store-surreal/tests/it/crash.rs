@@ -14,8 +14,8 @@ use std::time::Duration;
 
 use tokio::task::JoinSet;
 use xthonpay_domain::deposit::Deposit;
-use xthonpay_domain::id::{DeliveryId, MerchantId};
-use xthonpay_payments::port::store::{CommitError, Counter, Delivery, READ_LIMIT_MAX, Store, Write};
+use xthonpay_domain::id::{DeliveryId, EventId, MerchantId};
+use xthonpay_payments::port::store::{CommitError, Counter, Delivery, FeedPosition, READ_LIMIT_MAX, Store, Write};
 use xthonpay_store_surreal::SurrealStore;
 
 use crate::engine::{directory, open};
@@ -208,18 +208,52 @@ async fn all_deliveries(store: &SurrealStore) -> BTreeMap<DeliveryId, Delivery> 
     }
 }
 
+/// The events of all writers in the order of the feed.
+async fn whole_feed(store: &SurrealStore) -> Vec<EventId> {
+    let mut all = Vec::new();
+    let mut after = FeedPosition::default();
+    loop {
+        let page = store.feed(&samples::merchant_id(1), after, READ_LIMIT_MAX).await.expect("readable");
+        let Some((last, _)) = page.last() else { return all };
+        after = *last;
+        all.extend(page.into_iter().map(|(_, event)| event.id));
+    }
+}
+
+/// Events that the feed lacks, tells twice, or tells in another order than the one in which they were stored: one writer's
+/// one after the other, and those of an earlier process in front of those of a later one.
+async fn wrong_in_feed(store: &SurrealStore, heard: &Acknowledged) -> usize {
+    let feed = whole_feed(store).await;
+    let places: BTreeMap<&EventId, usize> = feed.iter().zip(0..).collect();
+    let mut wrong = feed.len() - places.len();
+    let mut rounds: BTreeMap<u64, (usize, usize)> = BTreeMap::new();
+    for (worker, last) in &heard.facts {
+        let ids: Vec<EventId> = (0..=*last).map(|fact| worker.event(fact).id).collect();
+        let told: Vec<usize> = ids.iter().filter_map(|id| places.get(id).copied()).collect();
+        wrong += ids.len() - told.len() + usize::from(!told.is_sorted());
+        for place in told {
+            let (first, last) = rounds.entry(worker.0 / WORKERS).or_insert((place, place));
+            (*first, *last) = (place.min(*first), place.max(*last));
+        }
+    }
+    let rounds: Vec<(usize, usize)> = rounds.into_values().collect();
+    wrong + rounds.windows(2).filter(|pair| pair[0].1 > pair[1].0).count()
+}
+
 /// What is left of what was acknowledged.
 #[derive(Debug, PartialEq, Eq)]
 struct Losses {
     lost: u64,
     torn: u64,
     numbers_twice: usize,
+    wrong_in_feed: usize,
 }
 
 /// Opens the store that the killed writers left and compares it with what they said.
 async fn losses(directory: &Path, heard: &Acknowledged) -> Losses {
     let store = open(directory).await.expect("the last writer is dead");
     let deliveries = all_deliveries(&store).await;
+    let wrong_in_feed = wrong_in_feed(&store, heard).await;
     let (mut lost, mut torn) = (0, 0);
     for (worker, last) in &heard.facts {
         let (of_worker_lost, of_worker_torn) = examine(&store, *worker, *last, &deliveries).await;
@@ -229,10 +263,10 @@ async fn losses(directory: &Path, heard: &Acknowledged) -> Losses {
     let next = store.take_numbers(&Counter::AddressIndex(samples::merchant_id(0)), 1).await.expect("the store works");
     store.close().await;
     let different: BTreeSet<u32> = heard.numbers.iter().copied().filter(|number| *number < next).collect();
-    Losses { lost, torn, numbers_twice: heard.numbers.len() - different.len() }
+    Losses { lost, torn, numbers_twice: heard.numbers.len() - different.len(), wrong_in_feed }
 }
 
-const NONE: Losses = Losses { lost: 0, torn: 0, numbers_twice: 0 };
+const NONE: Losses = Losses { lost: 0, torn: 0, numbers_twice: 0, wrong_in_feed: 0 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn ten_kills_under_load_lose_nothing_and_tear_nothing() {

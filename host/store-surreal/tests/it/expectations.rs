@@ -4,7 +4,8 @@ use xthonpay_domain::deposit::Deposit;
 use xthonpay_domain::invoice::Invoice;
 use xthonpay_domain::time::Timestamp;
 use xthonpay_payments::port::store::{
-    CommitError, Cursor, Delivery, DeliveryState, Merchant, READ_LIMIT_MAX, Store, UsedSignature, Write,
+    CommitError, Cursor, Delivery, DeliveryState, Endpoint, EndpointState, FeedPosition, KeptAnswer, Key, Merchant,
+    READ_LIMIT_MAX, Store, UsedSignature, Write,
 };
 use xthonpay_store_surreal::SurrealStore;
 
@@ -68,10 +69,12 @@ async fn a_merchant_is_new_by_id_and_by_account() {
 }
 
 #[tokio::test]
-async fn keys_addresses_postings_and_signatures_are_new_by_id() {
+async fn records_are_new_by_id() {
     on_each_engine(async |store| {
         let writes = [
-            Write::CreateKey(samples::key(1)),
+            Write::CreateKey(Box::new(samples::key(1))),
+            Write::CreateEndpoint(Box::new(samples::endpoint(1))),
+            Write::KeepAnswer(Box::new(samples::kept_answer(1))),
             Write::CreateAddress(samples::own_address(1, None)),
             Write::Post(samples::posting(1)),
             Write::UseSignature(samples::used_signature(1)),
@@ -88,6 +91,77 @@ async fn keys_addresses_postings_and_signatures_are_new_by_id() {
         stored_one(store, Write::UseSignature(elsewhere)).await;
         let later = UsedSignature { expires_at: samples::time(9), ..samples::used_signature(1) };
         refused_as_a_whole(store, Write::UseSignature(later)).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_answer_is_kept_once_for_a_merchant_a_call_and_a_key() {
+    on_each_engine(async |store| {
+        let first = samples::kept_answer(1);
+        let keep = |kept: &KeptAnswer| Write::KeepAnswer(Box::new(kept.clone()));
+        stored_one(store, keep(&first)).await;
+        let another = KeptAnswer { fingerprint: [9; 32], expires_at: samples::time(9), ..first.clone() };
+        refused_as_a_whole(store, keep(&another)).await;
+        let others = [
+            KeptAnswer { merchant: samples::merchant_id(2), ..first.clone() },
+            KeptAnswer { call: "POST /keys".to_owned(), ..first.clone() },
+            samples::kept_answer(2),
+        ];
+        stored(store, others.iter().map(keep)).await;
+        for kept in others.iter().chain([&first]) {
+            assert_eq!(store.kept_answer(&kept.merchant, &kept.call, &kept.key).await, Ok(Some(kept.clone())));
+        }
+        assert_eq!(store.kept_answer(&samples::merchant_id(3), &first.call, &first.key).await, Ok(None));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_key_changes_from_the_revision_below() {
+    on_each_engine(async |store| {
+        let first = samples::key(1);
+        let update = |key: &Key| Write::UpdateKey(Box::new(key.clone()));
+        let second = Key { revoked_at: Some(samples::time(5)), revision: 2, ..first.clone() };
+        refused_as_a_whole(store, update(&second)).await;
+        stored_one(store, Write::CreateKey(Box::new(first.clone()))).await;
+        refused_as_a_whole(store, update(&first)).await;
+        refused_as_a_whole(store, update(&Key { revision: 3, ..second.clone() })).await;
+        stored_one(store, update(&second)).await;
+        refused_as_a_whole(store, update(&second)).await;
+        assert_eq!(store.key(&first.id).await, Ok(Some(second)));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_last_use_of_a_key_is_what_was_noted_last() {
+    on_each_engine(async |store| {
+        let key = samples::key_id(1);
+        let note = |millis| Write::NoteKeyUse { key: samples::key_id(1), at: samples::time(millis) };
+        assert_eq!(store.key_used_at(&key).await, Ok(None));
+        stored_one(store, note(7)).await;
+        assert_eq!(store.key_used_at(&key).await, Ok(Some(samples::time(7))));
+        stored(store, [note(9), note(8)]).await;
+        assert_eq!(store.key_used_at(&key).await, Ok(Some(samples::time(8))), "whatever the clock says");
+        assert_eq!(store.key_used_at(&samples::key_id(2)).await, Ok(None));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_endpoint_changes_from_the_revision_below() {
+    on_each_engine(async |store| {
+        let first = samples::endpoint(1);
+        let update = |endpoint: &Endpoint| Write::UpdateEndpoint(Box::new(endpoint.clone()));
+        let state = EndpointState::Disabled { reason: "it said \"410\"".to_owned(), at: samples::time(3) };
+        let second = Endpoint { state, revision: 2, ..first.clone() };
+        refused_as_a_whole(store, update(&second)).await;
+        stored_one(store, Write::CreateEndpoint(Box::new(first.clone()))).await;
+        refused_as_a_whole(store, update(&first)).await;
+        stored_one(store, update(&second)).await;
+        refused_as_a_whole(store, update(&second)).await;
+        assert_eq!(store.endpoint(&first.id).await, Ok(Some(second)));
     })
     .await;
 }
@@ -263,7 +337,10 @@ async fn a_changeset_of_every_kind_is_stored_as_a_whole() {
         let all = |balance_revision| {
             vec![
                 Write::CreateMerchant(samples::merchant(1)),
-                Write::CreateKey(samples::key(1)),
+                Write::CreateKey(Box::new(samples::key(1))),
+                Write::NoteKeyUse { key: samples::key_id(1), at: samples::time(1) },
+                Write::CreateEndpoint(Box::new(samples::endpoint(1))),
+                Write::KeepAnswer(Box::new(samples::kept_answer(1))),
                 Write::CreateAddress(samples::own_address(1, None)),
                 create_invoice(&named(samples::invoice(1), "order")),
                 Write::CreateDeposit(samples::deposit(2, None)),
@@ -283,6 +360,11 @@ async fn a_changeset_of_every_kind_is_stored_as_a_whole() {
         assert_eq!(refused, Err(CommitError::Refused));
         assert_eq!(store.merchant(&samples::merchant_id(1)).await, Ok(None));
         assert_eq!(store.key(&samples::key_id(1)).await, Ok(None));
+        assert_eq!(store.keys(&samples::merchant_id(1), None, 9).await, Ok(Vec::new()));
+        assert_eq!(store.key_used_at(&samples::key_id(1)).await, Ok(None));
+        assert_eq!(store.endpoints_of(&samples::merchant_id(1)).await, Ok(Vec::new()));
+        let feed = store.feed(&samples::merchant_id(1), FeedPosition(0), 9).await;
+        assert_eq!(feed.map(|feed| feed.len()), Ok(1));
         assert_eq!(store.address(&samples::address(1)).await, Ok(None));
         assert_eq!(store.deposit_address(&samples::merchant_id(1)).await, Ok(None));
         assert_eq!(store.invoice(&samples::invoice_id(1)).await, Ok(None));

@@ -1,11 +1,15 @@
 //! Lists: their order, their filters, their pages, and that records enter and leave them as they change.
 
 use xthonpay_domain::deposit::Deposit;
-use xthonpay_domain::id::InvoiceId;
+use xthonpay_domain::id::{DeliveryId, DepositId, InvoiceId, MerchantId};
 use xthonpay_domain::invoice::Invoice;
 use xthonpay_domain::invoice::assessment::{Assessment, InvoiceState};
 use xthonpay_domain::time::Timestamp;
-use xthonpay_payments::port::store::{Delivery, DeliveryState, InvoiceFilter, READ_LIMIT_MAX, Store, Write};
+use xthonpay_payments::port::store::{
+    Delivery, DeliveryFilter, DeliverySelection, DeliveryState, Endpoint, EndpointState, InvoiceFilter, Key,
+    PaymentFilter, PaymentSelection, READ_LIMIT_MAX, Store, Write,
+};
+use xthonpay_store_surreal::SurrealStore;
 
 use crate::engine::{on_each_engine, stored, stored_one};
 use crate::samples;
@@ -247,6 +251,26 @@ async fn events_come_oldest_first_until_they_are_routed() {
 }
 
 #[tokio::test]
+async fn events_behind_a_place_are_those_that_are_not_routed() {
+    on_each_engine(async |store| {
+        // Two of one time, which the sequence and then the id put in order.
+        let mut events = [samples::event(1, 1), samples::event(2, 1), samples::event(3, 1), samples::event(4, 1)];
+        events[2].at = events[1].at;
+        let place = |event: &xthonpay_domain::event::Event| (event.at, event.sequence, event.id.clone());
+        events.sort_by_key(place);
+        stored(store, events.iter().cloned().map(Write::CreateEvent)).await;
+        for (number, event) in (1..).zip(&events) {
+            let behind = store.unrouted_events_behind(&place(event), 9).await;
+            assert_eq!(behind, Ok(events[number..].to_vec()));
+        }
+        assert_eq!(store.unrouted_events_behind(&place(&events[0]), 1).await, Ok(vec![events[1].clone()]));
+        stored_one(store, Write::MarkRouted(events[2].id.clone())).await;
+        assert_eq!(store.unrouted_events_behind(&place(&events[1]), 9).await, Ok(vec![events[3].clone()]));
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn deliveries_are_due_until_they_are_delivered_or_failed() {
     on_each_engine(async |store| {
         let deliveries: Vec<Delivery> = [30, 10, 20].into_iter().map(samples::delivery).collect();
@@ -279,6 +303,178 @@ async fn deliveries_are_due_until_they_are_delivered_or_failed() {
         stored(store, [&later, &delivered, &failed].map(update)).await;
         assert_eq!(due(99, None).await, Ok(vec![deliveries[0].clone(), later]));
         assert_eq!(store.next_delivery_at().await, Ok(Some(samples::time(30))));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn keys_of_a_merchant_page_by_id() {
+    on_each_engine(async |store| {
+        let merchant = samples::merchant_id(1);
+        let own: Vec<Key> = (1..=5).map(|number| Key { merchant: merchant.clone(), ..samples::key(number) }).collect();
+        let create = |key: &Key| Write::CreateKey(Box::new(key.clone()));
+        // Those of another merchant stand between them in the order of ids, and before and behind.
+        let foreign = [0, 6].map(|number| Key { merchant: samples::merchant_id(2), ..samples::key(number) });
+        stored(store, own.iter().rev().chain(&foreign).map(create)).await;
+        assert_eq!(store.keys(&merchant, None, 9).await, Ok(own.clone()));
+        assert_eq!(store.keys(&merchant, None, 2).await, Ok(own[..2].to_vec()));
+        assert_eq!(store.keys(&merchant, Some(&own[1].id), 2).await, Ok(own[2..4].to_vec()));
+        assert_eq!(store.keys(&merchant, Some(&own[4].id), 2).await, Ok(Vec::new()));
+        // A key stays in the list, whatever becomes of it.
+        let revoked = Key { revoked_at: Some(samples::time(9)), revision: 2, ..own[2].clone() };
+        stored_one(store, Write::UpdateKey(Box::new(revoked.clone()))).await;
+        assert_eq!(store.keys(&merchant, Some(&own[1].id), 1).await, Ok(vec![revoked]));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn endpoints_of_a_merchant_come_oldest_first_until_they_are_removed() {
+    on_each_engine(async |store| {
+        let merchant = samples::merchant_id(1);
+        let oldest = Endpoint { created_at: samples::time(0), ..samples::endpoint(7) };
+        let own = [oldest, samples::endpoint(2), samples::endpoint(3)];
+        let foreign = Endpoint { merchant: samples::merchant_id(2), ..samples::endpoint(1) };
+        let create = |endpoint: &Endpoint| Write::CreateEndpoint(Box::new(endpoint.clone()));
+        stored(store, own.iter().rev().chain([&foreign]).map(create)).await;
+        assert_eq!(store.endpoints_of(&merchant).await, Ok(own.to_vec()));
+
+        let next = |of: &Endpoint, state| Endpoint { state, revision: of.revision + 1, ..of.clone() };
+        let removed = next(&own[1], EndpointState::Removed);
+        let paused = next(&own[2], EndpointState::Paused);
+        stored(store, [&removed, &paused].map(|endpoint| Write::UpdateEndpoint(Box::new(endpoint.clone())))).await;
+        assert_eq!(store.endpoints_of(&merchant).await, Ok(vec![own[0].clone(), paused.clone()]));
+        assert_eq!(
+            store.endpoint(&removed.id).await,
+            Ok(Some(removed.clone())),
+            "kept for the deliveries that name it"
+        );
+
+        let all = [foreign, removed, paused, own[0].clone()];
+        assert_eq!(store.endpoints(None, 9).await, Ok(all.to_vec()));
+        assert_eq!(store.endpoints(Some(&all[1].id), 1).await, Ok(vec![all[2].clone()]));
+        assert_eq!(store.endpoints(Some(&all[3].id), 9).await, Ok(Vec::new()));
+    })
+    .await;
+}
+
+/// Every page of a merchant's deposits, in pages of `limit`.
+async fn payments(
+    store: &SurrealStore,
+    merchant: &MerchantId,
+    select: PaymentSelection,
+    limit: usize,
+) -> Vec<DepositId> {
+    let mut filter = PaymentFilter { select, after: None };
+    let mut all = Vec::new();
+    loop {
+        let page = store.payments(merchant, &filter, limit).await.expect("readable");
+        assert!(page.len() <= limit);
+        let Some(last) = page.last() else { return all };
+        filter.after = Some((last.block.time, last.id.clone()));
+        all.extend(page.into_iter().map(|deposit| deposit.id));
+    }
+}
+
+#[tokio::test]
+async fn deposits_come_newest_first_and_move_with_their_block() {
+    on_each_engine(async |store| {
+        let merchant = samples::merchant_id(1);
+        let invoice = samples::invoice_id(1);
+        // Three in each of four blocks, some on the address of an invoice.
+        let deposit = |number: u64| {
+            let invoice = number.is_multiple_of(2).then(|| invoice.clone());
+            Deposit { block: samples::block(number / 3), ..samples::deposit(number, invoice) }
+        };
+        let mut all: Vec<Deposit> = (0..12).map(deposit).collect();
+        let foreign = Deposit { merchant: samples::merchant_id(2), ..samples::deposit(99, None) };
+        stored(store, all.iter().chain([&foreign]).cloned().map(Write::CreateDeposit)).await;
+        let expected = |all: &mut Vec<Deposit>, of_invoice: bool| -> Vec<DepositId> {
+            all.sort_by(|a, b| (b.block.time, &b.id).cmp(&(a.block.time, &a.id)));
+            let wanted = all.iter().filter(|deposit| !of_invoice || deposit.invoice.is_some());
+            wanted.map(|deposit| deposit.id.clone()).collect()
+        };
+        let of = || PaymentSelection::OfInvoice(invoice.clone());
+        for limit in [1, 5, 100] {
+            assert_eq!(payments(store, &merchant, PaymentSelection::All, limit).await, expected(&mut all, false));
+            assert_eq!(payments(store, &merchant, of(), limit).await, expected(&mut all, true));
+        }
+        assert_eq!(payments(store, &foreign.merchant, PaymentSelection::All, 9).await, [foreign.id]);
+        assert_eq!(payments(store, &foreign.merchant, of(), 9).await, [], "another merchant's invoice");
+
+        // The oldest one leaves the chain and is mined again in the newest block; then it is final.
+        let before = all.last().cloned().expect("twelve");
+        let gone = before.orphaned().expect("seen");
+        let again = gone.sighted_again(&gone.transfer, samples::block(50)).expect("another block");
+        let done = again.finalised().expect("seen");
+        let update = |before: &Deposit, after: &Deposit| Write::UpdateDeposit {
+            before: Box::new(before.clone()),
+            after: Box::new(after.clone()),
+        };
+        for (before, after) in [(&before, &gone), (&gone, &again), (&again, &done)] {
+            stored_one(store, update(before, after)).await;
+            *all.iter_mut().find(|deposit| deposit.id == after.id).expect("one of them") = after.clone();
+            assert_eq!(payments(store, &merchant, PaymentSelection::All, 5).await, expected(&mut all, false));
+            assert_eq!(payments(store, &merchant, of(), 5).await, expected(&mut all, true));
+        }
+        assert_eq!(all.first().map(|first| &first.id), Some(&before.id));
+    })
+    .await;
+}
+
+/// Every page of a merchant's deliveries, in pages of `limit`.
+async fn delivered(store: &SurrealStore, select: DeliverySelection, limit: usize) -> Vec<DeliveryId> {
+    let mut filter = DeliveryFilter { select, after: None };
+    let mut all = Vec::new();
+    loop {
+        let page = store.deliveries(&samples::merchant_id(1), &filter, limit).await.expect("readable");
+        assert!(page.len() <= limit);
+        let Some(last) = page.last() else { return all };
+        filter.after = Some((last.created_at, last.id.clone()));
+        all.extend(page.into_iter().map(|delivery| delivery.id));
+    }
+}
+
+#[tokio::test]
+async fn deliveries_come_newest_first_whatever_is_asked_for() {
+    on_each_engine(async |store| {
+        const STATES: [DeliveryState; 3] = [DeliveryState::Pending, DeliveryState::Delivered, DeliveryState::Failed];
+        let state = |number: u64| STATES[usize::try_from(number % 3).expect("small")];
+        let (event, endpoint) = (samples::event_id(1), samples::endpoint_id(1));
+        // Four at each of six times, all pending at first.
+        let first = |number: u64| Delivery {
+            event: if number.is_multiple_of(4) { event.clone() } else { samples::event_id(9) },
+            endpoint: number.is_multiple_of(5).then(|| endpoint.clone()),
+            created_at: samples::time(number / 4),
+            ..samples::delivery(number)
+        };
+        let mut all: Vec<Delivery> = (0..24).map(first).collect();
+        let foreign = Delivery { merchant: samples::merchant_id(2), event: event.clone(), ..samples::delivery(99) };
+        let create = |delivery: &Delivery| Write::CreateDelivery(Box::new(delivery.clone()));
+        stored(store, all.iter().chain([&foreign]).map(create)).await;
+        assert_eq!(delivered(store, DeliverySelection::In(DeliveryState::Pending), 100).await.len(), 24);
+
+        let moved =
+            |(number, delivery): (u64, &Delivery)| Delivery { state: state(number), revision: 2, ..delivery.clone() };
+        all = (0..).zip(&all).map(moved).collect();
+        stored(store, all.iter().map(|delivery| Write::UpdateDelivery(Box::new(delivery.clone())))).await;
+        all.sort_by(|a, b| (b.created_at, &b.id).cmp(&(a.created_at, &a.id)));
+        let expected = |wanted: &dyn Fn(&Delivery) -> bool| -> Vec<DeliveryId> {
+            all.iter().filter(|delivery| wanted(delivery)).map(|delivery| delivery.id.clone()).collect()
+        };
+        for limit in [1, 5, 100] {
+            assert_eq!(delivered(store, DeliverySelection::All, limit).await, expected(&|_| true), "all by {limit}");
+            let of_event = delivered(store, DeliverySelection::OfEvent(event.clone()), limit).await;
+            assert_eq!(of_event, expected(&|delivery| delivery.event == event));
+            let to = delivered(store, DeliverySelection::To(endpoint.clone()), limit).await;
+            assert_eq!(to, expected(&|delivery| delivery.endpoint.is_some()));
+            for state in STATES {
+                let found = delivered(store, DeliverySelection::In(state), limit).await;
+                assert_eq!(found, expected(&|delivery| delivery.state == state), "{state:?} by {limit}");
+            }
+        }
+        assert_eq!(store.deliveries(&samples::merchant_id(1), &DeliveryFilter::default(), 0).await, Ok(Vec::new()));
+        assert_eq!(store.delivery(&foreign.id).await, Ok(Some(foreign)));
     })
     .await;
 }

@@ -1,7 +1,7 @@
 //! Opening, closing and reopening: what is refused, with which words, and that nothing is lost.
 
 use surrealdb::types::{RecordId, Value};
-use xthonpay_payments::port::store::{Changeset, CommitError, Counter, Store, StoreError, Write};
+use xthonpay_payments::port::store::{Changeset, CommitError, Counter, FeedPosition, Store, StoreError, Write};
 use xthonpay_store_surreal::{DirectoryError, EndpointError, OpenError, SchemaError, SurrealConfig, SurrealStore};
 
 use crate::engine::{beside_the_store, config, directory, endpoint, on_each_engine, open, stored, stored_one};
@@ -51,6 +51,7 @@ async fn a_closed_store_says_so() {
         let closed = Err(StoreError::Unavailable { reason: "the store is closed".to_owned() });
         assert_eq!(store.probe().await, closed);
         assert_eq!(store.merchant(&samples::merchant_id(1)).await.map(drop), closed);
+        assert_eq!(store.feed(&samples::merchant_id(1), FeedPosition(0), 9).await.map(drop), closed);
         let late = store.commit(Changeset::new().with(Write::CreateEvent(samples::event(1, 1)))).await;
         assert_eq!(late, closed.map_err(CommitError::from));
     })
@@ -108,8 +109,8 @@ async fn a_newer_schema_is_refused_with_both_versions() {
     })
     .await;
     let newer = refused(config(&endpoint(directory.path()))).await;
-    assert!(matches!(newer, OpenError::Schema(SchemaError::Newer { stored: 4711, known: 3 })), "{newer}");
-    assert!(newer.to_string().contains("4711") && newer.to_string().contains("up to 3"), "{newer}");
+    assert!(matches!(newer, OpenError::Schema(SchemaError::Newer { stored: 4711, known: 4 })), "{newer}");
+    assert!(newer.to_string().contains("4711") && newer.to_string().contains("up to 4"), "{newer}");
     assert!(!newer.is_transient());
     // The refused start let go of the directory.
     let again = refused(config(&endpoint(directory.path()))).await;

@@ -2,7 +2,7 @@
 
 use xthonpay_domain::block::BlockNumber;
 use xthonpay_domain::time::Timestamp;
-use xthonpay_payments::port::store::{CommitError, Counter, Cursor, Freeze, Store, Write};
+use xthonpay_payments::port::store::{CommitError, Counter, Cursor, FeedPosition, Freeze, Store, Write};
 
 use crate::engine::{on_each_engine, outcome, stored, stored_one};
 use crate::samples;
@@ -34,6 +34,18 @@ async fn what_is_not_there_is_none() {
         assert_eq!(store.postings(None, 5).await, Ok(Vec::new()));
         assert_eq!(store.balances(None, 5).await, Ok(Vec::new()));
         assert_eq!(store.event(&samples::event_id(1)).await, Ok(None));
+        let merchant = samples::merchant_id(1);
+        assert_eq!(store.keys(&merchant, None, 5).await, Ok(Vec::new()));
+        assert_eq!(store.key_used_at(&samples::key_id(1)).await, Ok(None));
+        assert_eq!(store.endpoint(&samples::endpoint_id(1)).await, Ok(None));
+        assert_eq!(store.endpoints_of(&merchant).await, Ok(Vec::new()));
+        assert_eq!(store.endpoints(None, 5).await, Ok(Vec::new()));
+        let kept = samples::kept_answer(1);
+        assert_eq!(store.kept_answer(&kept.merchant, &kept.call, &kept.key).await, Ok(None));
+        assert_eq!(store.feed(&merchant, FeedPosition(0), 5).await, Ok(Vec::new()));
+        assert_eq!(store.payments(&merchant, &Default::default(), 5).await, Ok(Vec::new()));
+        assert_eq!(store.delivery(&samples::delivery(1).id).await, Ok(None));
+        assert_eq!(store.deliveries(&merchant, &Default::default(), 5).await, Ok(Vec::new()));
     })
     .await;
 }
@@ -43,7 +55,7 @@ async fn keys_come_back_revoked_or_not() {
     on_each_engine(async |store| {
         let key = samples::key(1);
         let revoked = xthonpay_payments::port::store::Key { revoked_at: Some(samples::time(5)), ..samples::key(2) };
-        stored(store, [Write::CreateKey(key.clone()), Write::CreateKey(revoked.clone())]).await;
+        stored(store, [&key, &revoked].map(|key| Write::CreateKey(Box::new(key.clone())))).await;
         assert_eq!(store.key(&key.id).await, Ok(Some(key)));
         assert_eq!(store.key(&revoked.id).await, Ok(Some(revoked)));
     })
@@ -134,6 +146,7 @@ async fn forgets_what_expired_and_what_is_deep_enough() {
         let put = |number| Write::PutBlock { chain: samples::chain(), block: samples::block(number) };
         let elsewhere = Write::PutBlock { chain: "other".parse().expect("a chain"), block: samples::block(1) };
         stored(store, (1..=600).map(|number| Write::UseSignature(samples::used_signature(number)))).await;
+        stored(store, (1..=600).map(|number| Write::KeepAnswer(Box::new(samples::kept_answer(number))))).await;
         stored(store, (1..=600).map(put).chain([elsewhere])).await;
 
         let mut went = Vec::new();
@@ -144,12 +157,17 @@ async fn forgets_what_expired_and_what_is_deep_enough() {
             }
             went.push(count);
         }
-        assert_eq!(went.iter().sum::<usize>(), 589 + 594);
+        assert_eq!(went.iter().sum::<usize>(), 589 + 589 + 594);
         assert!(went.len() > 1, "the work of one call is bounded: {went:?}");
 
         // What is kept still counts, and what is forgotten could be used again: its time stamp is refused by then.
         assert!(outcome(store, Write::UseSignature(samples::used_signature(590))).await.is_err());
         stored_one(store, Write::UseSignature(samples::used_signature(589))).await;
+        let kept = samples::kept_answer(590);
+        assert_eq!(store.kept_answer(&kept.merchant, &kept.call, &kept.key).await, Ok(Some(kept)));
+        let forgotten = samples::kept_answer(589);
+        assert_eq!(store.kept_answer(&forgotten.merchant, &forgotten.call, &forgotten.key).await, Ok(None));
+        stored_one(store, Write::KeepAnswer(Box::new(forgotten))).await;
         assert_eq!(store.block(&chain, BlockNumber(594)).await, Ok(None));
         assert_eq!(store.block(&chain, BlockNumber(595)).await, Ok(Some(samples::block(595))));
         let other = "other".parse().expect("a chain");

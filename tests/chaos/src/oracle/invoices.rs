@@ -7,13 +7,14 @@ use xthonpay_domain::deposit::{Deposit, DepositState};
 use xthonpay_domain::event::{Event, EventKind};
 use xthonpay_domain::id::{DepositId, InvoiceId};
 use xthonpay_domain::invoice::Invoice;
-use xthonpay_domain::invoice::assessment::InvoiceState;
+use xthonpay_domain::invoice::assessment::{Flags, InvoiceState};
+use xthonpay_domain::invoice::resolution::{Choice, Resolution};
 use xthonpay_domain::ledger::PostingKind;
 
 use super::Stored;
 use crate::deployment::Deployment;
 use crate::findings::{Findings, Kind};
-use crate::witness::Record;
+use crate::witness::{Decisions, Record};
 
 pub(super) fn judge(deployment: &Deployment, stored: &Stored, record: &Record, findings: &mut Findings) {
     let mut by_invoice: BTreeMap<&InvoiceId, Vec<&Event>> = BTreeMap::new();
@@ -21,19 +22,20 @@ pub(super) fn judge(deployment: &Deployment, stored: &Stored, record: &Record, f
         event.invoice.iter().for_each(|invoice| by_invoice.entry(invoice).or_default().push(event));
     }
     for invoice in record.invoices.values() {
-        judge_state(deployment, stored, invoice, findings);
+        let made = record.decisions.get(&invoice.id).copied().unwrap_or_default();
+        judge_state(deployment, stored, invoice, made, findings);
         let events = by_invoice.remove(&invoice.id).unwrap_or_default();
-        judge_numbers(invoice, &events, findings);
+        judge_numbers(invoice, made, &events, findings);
         // A payment in time can come after the expiry only where final blocks were replaced, or did not show it at first.
         if !record.finality_broke && !record.hidden {
-            judge_expiry(invoice, &events, findings);
+            judge_expiry(invoice, made.accepted, &events, findings);
         }
     }
     judge_deposit_events(stored, record, findings);
 }
 
-/// The sums and the state follow from what was paid in time.
-fn judge_state(deployment: &Deployment, stored: &Stored, invoice: &Invoice, findings: &mut Findings) {
+/// The sums and the state follow from what was paid in time, and from what the merchant decided.
+fn judge_state(deployment: &Deployment, stored: &Stored, invoice: &Invoice, made: Decisions, findings: &mut Findings) {
     let paid = stored.deposits.values().filter(|deposit| {
         deposit.state == DepositState::Final
             && deposit.transfer.identity.to == invoice.address
@@ -52,17 +54,35 @@ fn judge_state(deployment: &Deployment, stored: &Stored, invoice: &Invoice, find
     findings.expect(now.received == received, kind, || format!("{id} shows {}, received {received}", now.received));
     findings.expect(now.pending.is_zero(), Kind::Wrong, || format!("{id} still awaits {}", now.pending));
     let reached = received_in_time >= invoice.terms.target();
-    let is_paid = now.state == InvoiceState::Paid;
-    findings.expect(is_paid == reached, Kind::Wrong, || {
-        format!("{id} is {:?} with {received_in_time} of {} in time", now.state, invoice.terms.target())
+    let expired = deployment.chain.tip().time > invoice.terms.expires_at;
+    // What was promised back before it was paid is not settled any more without the merchant.
+    let refunds = |made: &Resolution| matches!(made.choice, Choice::Refund { .. });
+    let promised_back = now.state != InvoiceState::Paid && invoice.resolution.as_ref().is_some_and(refunds);
+    let due = match (made.accepted, made.cancelled > 0) {
+        (true, _) => InvoiceState::Paid,
+        (false, true) => InvoiceState::Cancelled,
+        (false, false) if reached && promised_back => InvoiceState::Confirming,
+        (false, false) if reached => InvoiceState::Paid,
+        (false, false) if expired => InvoiceState::Expired,
+        (false, false) if received_in_time.is_zero() => InvoiceState::Pending,
+        (false, false) => InvoiceState::PartiallyPaid,
+    };
+    findings.expect(now.state == due, Kind::Wrong, || {
+        format!(
+            "{id} is {:?} with {received_in_time} of {} in time, expired: {expired}, {made:?}",
+            now.state,
+            invoice.terms.target()
+        )
     });
-    let expired = deployment.chain.tip().time > invoice.terms.expires_at && !reached;
-    let is_expired = now.state == InvoiceState::Expired;
-    findings.expect(is_expired == expired, Kind::Wrong, || format!("{id} is {:?}, expired: {expired}", now.state));
+    let judged = invoice.resolution.as_ref().is_some_and(|made| made.judged == received);
+    let left_over = matches!(now.state, InvoiceState::Expired | InvoiceState::Cancelled) && !received.is_zero();
+    findings.expect(now.flags.contains(Flags::NEEDS_REVIEW) || judged || !left_over, Kind::Lost, || {
+        format!("{id} is {:?} with {received}, and nobody is asked to look", now.state)
+    });
 }
 
-/// The events of an invoice are numbered from 1 without a gap, and "paid" is told once if it is so.
-fn judge_numbers(invoice: &Invoice, events: &[&Event], findings: &mut Findings) {
+/// The events of an invoice are numbered from 1 without a gap, "paid" is told once if it is so, and each decision once.
+fn judge_numbers(invoice: &Invoice, made: Decisions, events: &[&Event], findings: &mut Findings) {
     let id = &invoice.id;
     let mut numbers: Vec<u64> = events.iter().map(|event| event.sequence).filter(|number| *number > 0).collect();
     numbers.sort_unstable();
@@ -73,6 +93,8 @@ fn judge_numbers(invoice: &Invoice, events: &[&Event], findings: &mut Findings) 
     for (kind, times) in [
         (EventKind::InvoiceCreated, 1),
         (EventKind::InvoicePaid, usize::from(invoice.assessment.state == InvoiceState::Paid)),
+        (EventKind::InvoiceCancelled, made.cancelled),
+        (EventKind::InvoiceResolved, made.resolved),
     ] {
         let told = told(kind);
         let what = if told < times { Kind::Lost } else { Kind::Doubled };
@@ -80,13 +102,17 @@ fn judge_numbers(invoice: &Invoice, events: &[&Event], findings: &mut Findings) 
     }
 }
 
-/// "Expired" is told once and only if it is so: nothing that was in time can come behind it.
-fn judge_expiry(invoice: &Invoice, events: &[&Event], findings: &mut Findings) {
+/// "Expired" is told once and only if it is so, or was before the merchant accepted what was there: nothing that was in time can
+/// come behind it.
+fn judge_expiry(invoice: &Invoice, accepted: bool, events: &[&Event], findings: &mut Findings) {
     let told = events.iter().filter(|event| event.kind == EventKind::InvoiceExpired).count();
-    let times = usize::from(invoice.assessment.state == InvoiceState::Expired);
     let (id, state) = (&invoice.id, invoice.assessment.state);
-    findings
-        .expect(told == times, Kind::Wrong, || format!("{id} was told to be expired {told} times and is {state:?}"));
+    let holds = match state {
+        InvoiceState::Expired => told == 1,
+        InvoiceState::Paid if accepted => told <= 1,
+        _ => told == 0,
+    };
+    findings.expect(holds, Kind::Wrong, || format!("{id} was told to be expired {told} times and is {state:?}"));
 }
 
 /// Every final deposit was told once as what it is.

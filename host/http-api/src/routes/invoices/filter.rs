@@ -1,29 +1,43 @@
 //! What a list of invoices may be narrowed by.
 
 use jiff::Timestamp as Instant;
+use xthonpay_domain::address::Address;
+use xthonpay_domain::id::InvoiceId;
 use xthonpay_domain::invoice::assessment::InvoiceState;
 use xthonpay_domain::time::Timestamp;
 use xthonpay_payments::port::store::InvoiceFilter;
 
-use crate::cursor::InvoiceCursor;
+use crate::cursor::Place;
 use crate::error::{ApiError, Fault};
 use crate::named::{Named, parse};
 use crate::query::limit;
 
-/// The filter that the parameters describe, and how many invoices are wanted.
-pub(super) fn read(mut parameters: Named<String>) -> Result<(InvoiceFilter, usize), ApiError> {
+/// Which invoices are asked for.
+pub(super) struct Wanted {
+    pub(super) filter: InvoiceFilter,
+    /// Only the one to which this address belongs.
+    pub(super) address: Option<Address>,
+    /// How many.
+    pub(super) limit: usize,
+}
+
+/// What the parameters describe.
+pub(super) fn read(mut parameters: Named<String>) -> Result<Wanted, ApiError> {
     let limit = limit(&mut parameters)?;
-    let cursor = parameters.take("cursor").map(|text| parse::<InvoiceCursor>(Fault::InvalidRequest, "cursor", &text));
+    let cursor = parameters.take("cursor");
+    let cursor = cursor.map(|text| parse::<Place<InvoiceId>>(Fault::InvalidRequest, "cursor", &text)).transpose()?;
     let external_id = parameters.take("external_id");
+    let address = parameters.take("address");
     let filter = InvoiceFilter {
         state: parameters.take("status").map(|text| state(&text)).transpose()?,
         external_id: external_id.map(|text| parse(Fault::InvalidRequest, "external_id", &text)).transpose()?,
         created_from: moment(&mut parameters, "created_gte")?,
         created_to: moment(&mut parameters, "created_lte")?,
-        after: cursor.transpose()?.map(|cursor| (cursor.created_at, cursor.id)),
+        after: cursor.map(|place| (place.at, place.id)),
     };
+    let address = address.map(|text| parse(Fault::InvalidAddress, "address", &text)).transpose()?;
     parameters.finish()?;
-    Ok((filter, limit))
+    Ok(Wanted { filter, address, limit })
 }
 
 fn state(text: &str) -> Result<InvoiceState, ApiError> {

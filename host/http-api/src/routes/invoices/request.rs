@@ -1,5 +1,6 @@
 //! From the body of `POST /invoices` to what the use case takes. Every refusal names the field.
 
+use xthonpay_domain::access::Mode;
 use xthonpay_domain::amount::{Amount, Decimals};
 use xthonpay_domain::asset::{Asset, AssetId};
 use xthonpay_domain::invoice::{EXPIRES_IN_MAX, EXPIRES_IN_MIN, METADATA_ENTRIES_MAX};
@@ -11,9 +12,9 @@ use crate::error::{ApiError, Fault, echo};
 use crate::json::{Json, optional_text as text, take};
 use crate::named::{Named, parse};
 
-/// The invoice that the fields describe.
-pub(super) fn new_invoice(api: &Api, mut fields: Named<Json>) -> Result<NewInvoice, ApiError> {
-    let asset = asset(api, &mut fields)?;
+/// The invoice that the fields describe, in an asset of the mode.
+pub(super) fn new_invoice(api: &Api, mode: Mode, mut fields: Named<Json>) -> Result<NewInvoice, ApiError> {
+    let asset = asset(api, mode, &mut fields)?;
     let new = NewInvoice {
         due: amount(&mut fields, asset.decimals)?,
         asset,
@@ -28,7 +29,7 @@ pub(super) fn new_invoice(api: &Api, mut fields: Named<Json>) -> Result<NewInvoi
 }
 
 /// `"USDT"`, `"bsc:USDT"` or nothing, with or without `chain` beside it.
-fn asset(api: &Api, fields: &mut Named<Json>) -> Result<Asset, ApiError> {
+fn asset(api: &Api, mode: Mode, fields: &mut Named<Json>) -> Result<Asset, ApiError> {
     let chain = text::<ChainName>(fields, Fault::UnsupportedAsset, "chain")?;
     let name = text::<String>(fields, Fault::UnsupportedAsset, "asset")?;
     let (symbol, chain) = match name {
@@ -42,22 +43,26 @@ fn asset(api: &Api, fields: &mut Named<Json>) -> Result<Asset, ApiError> {
         Some(name) => (Some(parse::<Symbol>(Fault::UnsupportedAsset, "asset", &name)?), chain),
         None => (None, chain),
     };
-    let symbol = symbol.unwrap_or_else(|| api.default_symbol());
+    let symbol = symbol.unwrap_or_else(|| api.default_symbol(mode));
     // The default asset also answers the question of the chain for its own symbol.
-    let default = api.default_asset().filter(|asset| chain.is_none() && asset.id.symbol == symbol);
-    Ok(default.map_or_else(|| api.catalog.find(&symbol, chain.as_ref()), Ok)?.clone())
+    let default = api.default_asset(mode).filter(|asset| chain.is_none() && asset.id.symbol == symbol);
+    Ok(default.map_or_else(|| api.catalog.find(&symbol, chain.as_ref(), mode), Ok)?.clone())
+}
+
+fn amount(fields: &mut Named<Json>, decimals: Decimals) -> Result<Amount, ApiError> {
+    let missing = || ApiError::at(Fault::InvalidAmount, "amount", "amount is missing; give a string such as \"50.00\"");
+    amount_of(take(fields, "amount").ok_or_else(missing)?, decimals)
 }
 
 /// A decimal string. A JSON number is refused: between the caller's program and ours it passes through floating point.
-fn amount(fields: &mut Named<Json>, decimals: Decimals) -> Result<Amount, ApiError> {
+pub(super) fn amount_of(given: Json, decimals: Decimals) -> Result<Amount, ApiError> {
     let refuse = |message: String| ApiError::at(Fault::InvalidAmount, "amount", message);
-    match take(fields, "amount") {
-        Some(Json::Text(text)) => Amount::parse(&text, decimals).map_err(|error| refuse(format!("amount: {error}"))),
-        Some(Json::Unsigned(_) | Json::OtherNumber) => {
+    match given {
+        Json::Text(text) => Amount::parse(&text, decimals).map_err(|error| refuse(format!("amount: {error}"))),
+        Json::Unsigned(_) | Json::OtherNumber => {
             Err(refuse("amount must be a string such as \"50.00\", because JSON numbers lose digits".to_owned()))
         }
-        Some(_) => Err(refuse("amount must be a string such as \"50.00\"".to_owned())),
-        None => Err(refuse("amount is missing; give a string such as \"50.00\"".to_owned())),
+        _ => Err(refuse("amount must be a string such as \"50.00\"".to_owned())),
     }
 }
 

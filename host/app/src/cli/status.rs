@@ -1,75 +1,10 @@
-//! The administrative commands: asked of the running host, or carried out here when none runs.
+//! `status`: how the running host is doing.
 
-use serde::Serialize;
-use serde::de::DeserializeOwned;
-use xthonpay_payments::merchants::Merchants;
-
-use super::arguments::{Asked, CreateKeyArguments, CreateMerchantArguments};
+use super::arguments::Asked;
 use super::{CliError, output};
 use crate::admin::client::AdminClient;
-use crate::admin::protocol::{
-    self, CatchUpLine, ChainReport, CreateKey, CreateMerchant, KeyCreated, MerchantCreated, NodeLine, PluginLine,
-    Status,
-};
-use crate::admin::service::{self, AdminError};
-use crate::compose::Deployment;
+use crate::admin::protocol::{self, CatchUpLine, ChainReport, NodeLine, PluginLine, Status};
 use crate::config::Config;
-
-/// `merchant create`.
-pub(super) async fn create_merchant(asked: CreateMerchantArguments) -> Result<(), CliError> {
-    let config = Config::load(&asked.asked.deployment.config)?;
-    let body = CreateMerchant { name: asked.name };
-    let made: MerchantCreated = ask_or_do(&config, protocol::MERCHANTS, body, service::create_merchant).await?;
-    if asked.asked.json {
-        return output::json(&made);
-    }
-    output::lines(&[
-        format!("merchant         {}", made.merchant_id),
-        format!("name             {}", made.name),
-        format!("deposit address  {}", made.deposit_address),
-        format!("webhook secret   {}   (shown once)", made.webhook_secret),
-    ])
-}
-
-/// `key create`.
-pub(super) async fn create_key(asked: CreateKeyArguments) -> Result<(), CliError> {
-    let config = Config::load(&asked.asked.deployment.config)?;
-    let body = CreateKey {
-        merchant: asked.merchant,
-        label: asked.label,
-        scopes: asked.scopes,
-        signature: asked.signature,
-        ip: asked.ip,
-    };
-    let made: KeyCreated = ask_or_do(&config, protocol::KEYS, body, service::create_key).await?;
-    if asked.asked.json {
-        return output::json(&made);
-    }
-    output::lines(&[
-        format!("key        {}", made.key_id),
-        format!("secret     {}   (shown once)", made.secret),
-        format!("merchant   {}", made.merchant_id),
-        format!("scopes     {}", made.scopes.join(", ")),
-        format!("signature  {}", made.signature),
-        format!("networks   {}", if made.ip.is_empty() { "any".to_owned() } else { made.ip.join(", ") }),
-    ])
-}
-
-/// The running host's answer; when no host runs, the deployment is opened and the command carried out here.
-async fn ask_or_do<B: Serialize, T: DeserializeOwned>(
-    config: &Config,
-    path: &str,
-    body: B,
-    here: impl AsyncFnOnce(&Merchants, B) -> Result<T, AdminError>,
-) -> Result<T, CliError> {
-    if let Some(client) = AdminClient::running(&config.admin_socket()).await? {
-        return Ok(client.post(path, &body).await?);
-    }
-    let deployment = Deployment::open(config).await?;
-    let made = here(&deployment.merchants(), body).await;
-    deployment.close().await;
-    Ok(made?)
-}
 
 /// `status`.
 pub(super) async fn status(asked: &Asked) -> Result<(), CliError> {
