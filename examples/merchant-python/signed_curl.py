@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Runs curl with a signed request: `signed_curl.py METHOD PATH [BODY]`, such as `signed_curl.py GET /balance`.
 
-Reads the same variables as shop.py. curl sees the signature, never the secret.
+Reads the same variables as command.py. curl sees the signature, never the secret.
 """
 
 from __future__ import annotations

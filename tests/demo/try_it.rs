@@ -27,11 +27,11 @@ It runs until Ctrl-C. In another terminal:
 # a signed request with curl, and the same in Python
 {example}/signed_curl.py GET /balance
 {example}/signed_curl.py POST /invoices '{{"amount":"12.50","external_id":"order_2"}}'
-{example}/shop.py create 20.00 --external-id order_3
-{example}/shop.py list
+{example}/command.py create 20.00 --external-id order_3
+{example}/command.py list
 
 # webhooks on your own screen: start this, then make an invoice with --callback-url set to what it prints
-{example}/shop.py receive
+{example}/command.py receive
 
 # pay: put an invoice's deposit_address in place of ADDRESS (40 hexadecimal digits, without 0x); this sends 12.5 USDT
 {pay}

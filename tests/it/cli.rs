@@ -17,7 +17,7 @@ async fn help_lists_the_commands() -> Done {
     let help = run(&Places::find()?.binary, &["--help"]).await?;
     let text = String::from_utf8(help.stdout)?;
     assert!(help.status.success());
-    for command in ["serve", "check", "merchant", "key", "rescan", "status", "suspense"] {
+    for command in ["serve", "check", "merchant", "key", "rescan", "routes", "status", "suspense"] {
         assert!(text.contains(command), "no {command} in {text}");
     }
     Ok(())
@@ -56,11 +56,32 @@ async fn impossible_keys_are_refused_with_a_reason() -> Done {
     let merchant = world.host.create_merchant("shop").await?;
     let id = merchant.id.as_str();
     let stranger = "mer_00000000000000000000000000000000";
-    let cases: [(&[&str], &str); 6] = [
+    let withdraw = ["--merchant", id, "--scopes", "withdraw"];
+    let refused_alike = |more: &[&'static str]| [&withdraw[..], more].concat();
+    let two_caps = refused_alike(&["--daily-withdraw-cap", "1", "--daily-withdraw-cap", "bsc:USDT=2"]);
+    let no_asset = refused_alike(&["--daily-withdraw-cap", "DOGE=1"]);
+    let no_amount = refused_alike(&["--daily-withdraw-cap", "USDT="]);
+    let too_fine = refused_alike(&["--daily-withdraw-cap", "0.1234567890123456789"]);
+    // The last digit of an example of EIP-55 in the other case.
+    let mistyped = refused_alike(&["--withdraw-address", "0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAeD"]);
+    let nobodys = refused_alike(&["--withdraw-address", "0x0000000000000000000000000000000000000000"]);
+    let bare_time = refused_alike(&["--signature", "timestamp", "--daily-withdraw-cap", "1"]);
+    let cases: [(&[&str], &str); 17] = [
         (&["--merchant", "mer_0", "--scopes", "read"], "mer_"),
         (&["--merchant", stranger, "--scopes", "read"], stranger),
         (&["--merchant", id, "--scopes", "read,admin"], "unknown scope"),
-        (&["--merchant", id, "--scopes", "withdraw"], "withdraw"),
+        (&["--merchant", id, "--scopes", "read", "--daily-withdraw-cap", "1"], "scope withdraw"),
+        (&["--merchant", id, "--signature", "timestamp", "--scopes", "webhooks"], "scheme request"),
+        (&["--merchant", id, "--expires-in", "soon"], "expires-in: `soon` is not a duration"),
+        (&["--merchant", id, "--expires-in", "0s"], "revoke"),
+        (&["--merchant", id, "--requests-per-minute", "1000001"], "1000000 requests"),
+        (&two_caps, "two daily caps for bsc:USDT"),
+        (&no_asset, "bsc:BNB, bsc:USDT"),
+        (&no_amount, "daily cap `USDT=`"),
+        (&too_fine, "18 digits"),
+        (&mistyped, "0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAeD`: the address fails its EIP-55 checksum"),
+        (&nobodys, "zero address"),
+        (&bare_time, "IP list"),
         (&["--merchant", id, "--scopes", "read", "--signature", "none"], "unknown signature scheme"),
         (&["--merchant", id, "--scopes", "read", "--ip", "10.0.0.0/99"], "10.0.0.0/99"),
     ];

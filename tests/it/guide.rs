@@ -69,7 +69,7 @@ async fn printed(mut command: Command) -> Result<Value, BoxError> {
     Ok(serde_json::from_str(&printed).map_err(|error| format!("{error}: {printed}"))?)
 }
 
-/// A running `shop.py receive` and where it listens. Somebody has to listen to its complaints while it runs.
+/// A running `command.py receive` and where it listens. Somebody has to listen to its complaints while it runs.
 struct Receiving {
     process: Child,
     url: String,
@@ -77,7 +77,7 @@ struct Receiving {
 }
 
 async fn start_receiving(world: &World, shop: &Shop) -> Result<Receiving, BoxError> {
-    let mut receiving = example(world, shop, "shop.py", &["receive"]);
+    let mut receiving = example(world, shop, "command.py", &["receive"]);
     let mut process = receiving.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
     let mut complaints = BufReader::new(process.stderr.take().ok_or("no output")?).lines();
     let line = tokio::time::timeout(PATIENCE, complaints.next_line()).await??.ok_or("it ended early")?;
@@ -92,7 +92,7 @@ async fn the_example_works_with(scheme: Scheme) -> Done {
     let mut events = BufReader::new(receiving.process.stdout.take().ok_or("no output")?).lines();
 
     let create = ["create", "12.50", "--external-id", "order/1 ü", "--callback-url", &receiving.url];
-    let invoice = printed(example(&world, &shop, "shop.py", &create)).await?;
+    let invoice = printed(example(&world, &shop, "command.py", &create)).await?;
     shop.pay_usdt(invoice["deposit_address"].as_str().ok_or("no address")?.parse()?, "12.5").await?;
     assert_eq!(next_json(&mut events).await?["event"], "invoice.confirming");
     let paid = next_json(&mut events).await?;
@@ -102,17 +102,17 @@ async fn the_example_works_with(scheme: Scheme) -> Done {
     );
 
     let id = invoice["invoice_id"].as_str().ok_or("no id")?;
-    let shown = printed(example(&world, &shop, "shop.py", &["show", id])).await?;
+    let shown = printed(example(&world, &shop, "command.py", &["show", id])).await?;
     assert_eq!(shown["status"], "paid");
-    assert_eq!(printed(example(&world, &shop, "shop.py", &["balance"])).await?["balance"], "12.5");
+    assert_eq!(printed(example(&world, &shop, "command.py", &["balance"])).await?["balance"], "12.5");
     let listed = printed(example(&world, &shop, "signed_curl.py", &["GET", "/invoices?limit=5"])).await?;
     assert_eq!(listed["data"][0]["invoice_id"], id);
     let made = printed(example(&world, &shop, "signed_curl.py", &["POST", "/invoices", r#"{"amount":"1"}"#])).await?;
     assert_eq!(made["data"]["amount"], "1");
 
-    let refused = example(&world, &shop, "shop.py", &["create", "-1"]).output().await?;
+    let refused = example(&world, &shop, "command.py", &["create", "-1"]).output().await?;
     assert!(!refused.status.success());
-    let refused = example(&world, &shop, "shop.py", &["show", "inv_0"]).output().await?;
+    let refused = example(&world, &shop, "command.py", &["show", "inv_0"]).output().await?;
     assert!(String::from_utf8_lossy(&refused.stderr).contains("NOT_FOUND"), "{refused:?}");
     Ok(())
 }

@@ -1,5 +1,5 @@
 //! The four signatures, checked by implementations that know nothing of each other: this repository's, Python's `hmac`, and
-//! the public package `standardwebhooks`. First on fixed vectors, then on webhooks that the running host has sent.
+//! the public packages `standardwebhooks` of npm and PyPI. First on fixed vectors, then on webhooks that the running host has sent.
 
 use std::path::{Path, PathBuf};
 use std::process::Output;
@@ -11,7 +11,7 @@ use xthonpay_domain::access::SignatureScheme;
 use xthonpay_domain::id::EventId;
 use xthonpay_domain::time::Timestamp;
 use xthonpay_payments::access::signature::{RequestParts, hex_signature};
-use xthonpay_payments::delivery::signing;
+use xthonpay_payments::delivery::signing::{self, SigningSecrets};
 use xthonpay_payments::port::vault::Secret;
 use xthonpay_tests::places::{Places, checkout};
 use xthonpay_tests::receiver::Delivery;
@@ -88,7 +88,8 @@ fn webhook_vectors_hold_for_receiver_and_host() -> Done {
         // The example of the public package has an id that is none of ours.
         let Ok(id) = id.parse::<EventId>() else { continue };
         let at = Timestamp::from_secs(timestamp.parse()?);
-        let headers = signing::headers(&Secret::new(secret.into_bytes()), &id, at, body.as_bytes())?;
+        let secrets = SigningSecrets { current: Secret::new(secret.into_bytes()), retiring: None };
+        let headers = signing::headers(&secrets, &id, at, body.as_bytes())?;
         let expected = [
             ("x-xthon-signature", xthon_signature),
             ("webhook-id", id.to_string()),
@@ -118,6 +119,11 @@ async fn check_with_the_public_package(file: &Path) -> Result<usize, BoxError> {
     count_of(Command::new("node").arg(script).arg(Places::find()?.tools).arg(file)).await
 }
 
+async fn check_with_the_public_package_of_python(file: &Path) -> Result<usize, BoxError> {
+    let (python, script) = (Places::find()?.python(), folder().join("check_standard_webhooks.py"));
+    count_of(Command::new(python).arg("-B").arg(script).arg(file)).await
+}
+
 #[tokio::test]
 async fn vectors_hold_in_python() -> Done {
     let vectors = vectors()?;
@@ -126,8 +132,10 @@ async fn vectors_hold_in_python() -> Done {
 }
 
 #[tokio::test]
-async fn vectors_hold_in_the_public_package() -> Done {
-    assert_eq!(check_with_the_public_package(&file()).await?, vectors()?.webhooks.len());
+async fn vectors_hold_in_the_public_packages() -> Done {
+    let webhooks = vectors()?.webhooks.len();
+    assert_eq!(check_with_the_public_package(&file()).await?, webhooks);
+    assert_eq!(check_with_the_public_package_of_python(&file()).await?, webhooks);
     Ok(())
 }
 
@@ -149,6 +157,7 @@ async fn webhooks_of_the_running_host_hold_everywhere() -> Done {
     assert_eq!(webhooks.len(), 3);
     assert_eq!(check_with_python(&file).await?, 2 * webhooks.len());
     assert_eq!(check_with_the_public_package(&file).await?, webhooks.len());
+    assert_eq!(check_with_the_public_package_of_python(&file).await?, webhooks.len());
     Ok(())
 }
 

@@ -52,8 +52,8 @@ those from end to end, with what they print.",
         args: "NAME [--json]",
         summary: "measure, in release builds",
         details: "\
-Builds everything optimised and runs the benchmark NAME (`backfill`, `detect`, `hooks`, `rest`, `rpc` or `start`). Figures
-are ratios to a limit that is measured in the same run, where there is one. Without NAME, the benchmarks are listed. The
+Builds everything optimised and runs the benchmark NAME (`backfill`, `detect`, `hooks`, `rest`, `rpc`, `start` or `webhooks`).
+Figures are ratios to a limit that is measured in the same run, where there is one. Without NAME, the benchmarks are listed. The
 first build takes long.",
         run: bench,
     },
@@ -118,7 +118,8 @@ plugin.toml. Prints their sizes.
         summary: "install the tools that the other commands need",
         details: "\
 Installs a wasm target (Debian's packages rustc-web, cargo-web, rust-web-src and lld, or rustup's target) and, below
-target/tools, a chain node, the Solidity compiler and the `standardwebhooks` package of npm. Leaves alone what is there.
+target/tools, a chain node, the Solidity compiler and the `standardwebhooks` package of npm, and schemathesis of Python's
+registry. Leaves alone what is there.
 The other commands do this by themselves.",
         run: |workspace, args| nothing_behind("setup", args).and_then(|()| setup(workspace)),
     },

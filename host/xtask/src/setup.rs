@@ -19,7 +19,8 @@ use crate::workspace::Workspace;
 pub(crate) fn setup(workspace: &Workspace) -> Result<(), Fault> {
     guest_compiler()?;
     pinned::npm(workspace)?;
-    python()
+    python()?;
+    pinned::pip(workspace)
 }
 
 /// Python's standard library checks signatures a second time, and runs the merchant's example.

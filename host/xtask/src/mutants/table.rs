@@ -32,6 +32,8 @@ const FREEZE: &str = "host/payments/src/scanning/freeze.rs";
 const INTERNAL: &str = "host/payments/src/scanning/internal/comparison.rs";
 const CEILING: &str = "host/payments/src/scanning/rescan/native_ceiling.rs";
 const REASSESS: &str = "host/payments/src/reassess.rs";
+const CANCEL: &str = "host/payments/src/invoicing/cancel.rs";
+const RESOLVE: &str = "host/payments/src/invoicing/resolve.rs";
 const ROUTING: &str = "host/payments/src/delivery/routing.rs";
 const SETTLEMENT: &str = "host/payments/src/settlement.rs";
 
@@ -366,18 +368,61 @@ pub(super) const MISTAKES: &[Mistake] = &[
         ],
     },
     Mistake {
+        name: "cancel-ignores-money",
+        what: "an invoice is cancelled with money on it",
+        edits: &[Edit {
+            file: CANCEL,
+            right: "_ => may_cancel(&invoice.assessment).map(|()| Some(Decision::Cancel)),",
+            wrong: "_ if MISTAKE => Ok(Some(Decision::Cancel)),
+            _ => may_cancel(&invoice.assessment).map(|()| Some(Decision::Cancel)),",
+        }],
+    },
+    Mistake {
+        name: "accept-pays-twice",
+        what: "every resolution of a paid invoice tells again that it is paid",
+        edits: &[Edit {
+            file: REASSESS,
+            right: "let kinds = transition::events(invoice.standing(), next.standing());",
+            wrong: "let mut kinds = transition::events(invoice.standing(), next.standing());
+    let is_paid = next.assessment.state == xthonpay_domain::invoice::assessment::InvoiceState::Paid;
+    if MISTAKE && is_paid && kinds.contains(&EventKind::InvoiceResolved) {
+        kinds.push(EventKind::InvoicePaid);
+    }",
+        }],
+    },
+    Mistake {
+        name: "decided-before-final",
+        what: "a merchant decides about a sum of which a part is only seen",
+        edits: &[Edit {
+            file: RESOLVE,
+            right: "let resolution = Resolution::grant(wish.clone(), &invoice.terms, invoice.standing(), &payments, now)?;",
+            wrong: "let mut resolution = Resolution::grant(wish.clone(), &invoice.terms, invoice.standing(), &payments, now)?;
+            if MISTAKE {
+                let pending = invoice.assessment.pending;
+                resolution.judged = resolution.judged.checked_add(pending).unwrap_or(resolution.judged);
+            }",
+        }],
+    },
+    Mistake {
+        name: "decision-forgotten",
+        what: "the next payment makes an invoice forget what its merchant decided",
+        edits: &[Edit {
+            file: REASSESS,
+            right: "resolution: resolution.cloned(),",
+            wrong: "resolution: resolution.filter(|_| !MISTAKE || facts.decision.is_some()).cloned(),",
+        }],
+    },
+    Mistake {
         name: "delivery-forgotten",
         what: "an event counts as routed and nothing is on its way",
         edits: &[Edit {
             file: ROUTING,
-            right: "        match self.store.commit(changes).await {
-            Ok(()) => {
-                self.wakeups.dispatch",
+            right: "        self.store.commit(changes).await?;
+        if delivers {",
             wrong: "        let is_mark = |write: &Write| !MISTAKE || matches!(write, Write::MarkRouted(_));
         let changes: Changeset = changes.writes.into_iter().filter(is_mark).collect();
-        match self.store.commit(changes).await {
-            Ok(()) => {
-                self.wakeups.dispatch",
+        self.store.commit(changes).await?;
+        if delivers {",
         }],
     },
 ];

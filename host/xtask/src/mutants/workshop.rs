@@ -15,13 +15,15 @@ const FOLDER: &str = "mutants";
 /// Packages that are copied as they are.
 const PACKAGES: [&str; 3] = ["host/domain", "host/payments", "tests/chaos"];
 /// The doubles that the simulation stands on. The rest of that package needs programs that the copy does not have.
-const DOUBLES: [&str; 10] = [
+const DOUBLES: [&str; 12] = [
     "crash_points",
     "gated_store",
     "manual_clock",
     "memory_store",
     "path_addresses",
+    "plain_catalog",
     "plain_vault",
+    "program",
     "scripted_chain",
     "scripted_nodes",
     "seeded",

@@ -1,4 +1,5 @@
-//! Tools from the registry of npm, below the target directory, at the versions that `host/xtask/tools` pins with their hashes.
+//! Tools from the registries of npm and of Python, below the target directory, at the versions that `host/xtask/tools` pins
+//! with their hashes.
 //!
 //! A copy of the pins is kept beside what was installed. As long as both are equal there is nothing to do. Scripts of
 //! packages are never run.
@@ -14,7 +15,7 @@ use crate::workspace::Workspace;
 /// Where the pins are, relative to the checkout.
 const PINS: &str = "host/xtask/tools";
 
-/// The chain node, the Solidity compiler and the second opinion on signatures, into `<tools>/node_modules`.
+/// The chain node, the Solidity compiler, the second opinion on signatures and the QR codes of the example shop, into `<tools>/node_modules`.
 ///
 /// # Errors
 /// When npm is missing and cannot be installed, or does not succeed.
@@ -30,6 +31,26 @@ pub(super) fn npm(workspace: &Workspace) -> Result<(), Fault> {
         .args(["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--prefix"])
         .arg(&tools)
         .run("check that the npm registry can be reached, then try `cargo xtask setup` again")?;
+    pins.installed()
+}
+
+/// What calls the API by its document, and the same two in Python, into the virtual environment `<tools>/python`.
+///
+/// # Errors
+/// When Python cannot make such an environment, or pip does not succeed.
+pub(super) fn pip(workspace: &Workspace) -> Result<(), Fault> {
+    let Some(pins) = Pins::unless_installed(workspace, "requirements.txt", "python")? else { return Ok(()) };
+    let folder = workspace.tools().join("python");
+    let environment = || Program::new("python3").args(["-m", "venv", "--clear"]).arg(&folder);
+    if environment().output("").is_err() {
+        // Debian keeps this part of Python's standard library in a package of its own.
+        debian::install(&["python3-venv"])?;
+        environment().run("install the module `venv` of Python")?;
+    }
+    Program::new(folder.join("bin").join("python"))
+        .args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--require-hashes", "--requirement"])
+        .arg(&pins.file)
+        .run("check that the registry of Python's packages can be reached, then try `cargo xtask setup` again")?;
     pins.installed()
 }
 
@@ -79,6 +100,39 @@ mod tests {
             assert!(package.get("resolved").is_none(), "{path}: run npm with --omit-lockfile-registry-resolved");
             assert!(path.is_empty() || package["integrity"].is_string(), "{path}");
         }
+    }
+
+    #[test]
+    fn the_requirements_of_pip_name_no_host_and_a_hash_for_each_package() {
+        let file = include_str!("../../tools/requirements.txt");
+        assert!(!file.contains("://"));
+        assert!(file.matches("==").count() > 3);
+        for package in file.split("==").skip(1) {
+            assert!(package.contains("--hash=sha256:"), "{package}");
+        }
+    }
+
+    /// The tests run the examples with what the tools install, so both must be the same.
+    #[test]
+    fn the_examples_pin_what_the_tools_install() {
+        let parse = |lock: &str| -> serde_json::Value { serde_json::from_str(lock).expect("it is JSON") };
+        let tools = parse(include_str!("../../tools/package-lock.json"));
+        let example = parse(include_str!("../../../../examples/merchant-node/package-lock.json"));
+        let packages = example["packages"].as_object().expect("it lists packages");
+        assert!(packages.contains_key("node_modules/qrcode"));
+        for (path, package) in packages {
+            assert!(package.get("resolved").is_none(), "{path}: run npm with --omit-lockfile-registry-resolved");
+            if !path.is_empty() {
+                assert!(package["integrity"].is_string(), "{path}");
+                assert_eq!(package["integrity"], tools["packages"][path]["integrity"], "{path}");
+            }
+        }
+
+        let tools = include_str!("../../tools/requirements.txt");
+        let example = include_str!("../../../../examples/merchant-python/requirements.txt");
+        let pins: Vec<&str> = example.lines().filter(|line| !line.starts_with('#')).collect();
+        assert!(pins.first().is_some_and(|pin| pin.starts_with("segno==")), "{example}");
+        assert!(tools.contains(&pins.join("\n")), "{example}");
     }
 
     #[test]

@@ -18,7 +18,8 @@ const HEAVY: [(&str, &[&str]); 12] = [
     ("grammers-*", &["xthonpay-chat-telegram"]),
     ("axum", &["xthonpay-http-api", "xthonpay-app", "xthonpay-tests"]),
     ("http", &["xthonpay-http-api"]),
-    ("hyper*", &["xthonpay-http-api"]),
+    // In the tests: the bare server that the benchmark of REST is held beside.
+    ("hyper*", &["xthonpay-http-api", "xthonpay-tests"]),
     ("reqwest", &["xthonpay-app", "xthonpay-chain-evm", "xthonpay-egress", "xthonpay-tests"]),
     ("wit-bindgen", &["xthonpay-sdk"]),
 ];
