@@ -31,6 +31,10 @@ const DECIMALS_CALL: &str = "0x313ce567";
 /// The JSON-RPC code for a call that the contract reverted.
 const CODE_REVERTED: i64 = 3;
 
+/// How long a node's word about its chain spares the question, as long as what it calls final was read. Finality is asked for about
+/// once a block; a chain that splits and keeps its past is noticed within this time.
+const CHAIN_ID_LASTS: Duration = Duration::from_secs(2);
+
 /// What stands at the address of a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum TokenContract {
@@ -132,15 +136,21 @@ impl Node {
         Ok(self.heard_of(Tip { chain_id: chain_id.unwrap_or_default(), finalized, head }))
     }
 
-    /// The same. Which chain it is is not asked where the final block is among those that were read from it.
+    /// The same. Which chain it is is not asked again within [`CHAIN_ID_LASTS`] where the final block is among those that were read
+    /// from it.
     pub(crate) async fn tip_above(&self, wanted: TipWanted, read: &ReadBlocks) -> Result<Tip, ChainError> {
-        if wanted.finalized {
+        if wanted.finalized && self.conduct.told_chain_within(CHAIN_ID_LASTS) {
             let (_, finalized, head) = self.newest(wanted, false).await?;
             if finalized.is_some_and(|finalized| read.contain(&finalized)) {
                 return Ok(self.heard_of(Tip { chain_id: self.chain_id, finalized, head }));
             }
         }
-        self.tip(wanted).await
+        let tip = self.tip(wanted).await?;
+        // Otherwise the next question would be asked in vain without it.
+        if tip.chain_id == self.chain_id && tip.finalized.is_some_and(|finalized| read.contain(&finalized)) {
+            self.conduct.told_chain();
+        }
+        Ok(tip)
     }
 
     /// The chain, if it is asked for, the final block and the head.

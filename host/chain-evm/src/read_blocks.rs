@@ -1,7 +1,7 @@
 //! The newest blocks whose content was read.
 //!
-//! A node that calls one of them final serves the chain that is being read: a hash stands for everything below it. So the
-//! question which chain a node serves is spared where its answer shows that already.
+//! A node that calls one of them final has the blocks that are being read. That does not show the chain's number, which a split can
+//! change; but it shows that the node is not one of another chain altogether, so the number need not be asked every time.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};

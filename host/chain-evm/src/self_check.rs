@@ -21,7 +21,7 @@ use crate::node::{Node, TipWanted, TokenContract};
 use crate::pool::Pool;
 
 /// How often a node that passed is checked again: so long at most can another chain behind the same address go unnoticed by
-/// anything but the questions for final blocks, which ask for the chain id each time.
+/// anything but the questions for final blocks, which ask for the chain id every other second at least.
 const PASSED_EVERY: Duration = Duration::from_secs(300);
 /// How often a node that did not pass is.
 const NOT_PASSED_EVERY: Duration = Duration::from_secs(10);

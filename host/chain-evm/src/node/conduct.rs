@@ -39,6 +39,8 @@ struct Known {
     health: Health,
     /// Set once the node has answered with the configured chain id.
     on_chain: bool,
+    /// When it last did.
+    told_chain_at: Option<Instant>,
     banned: Option<ChainError>,
     /// Whether it must pass a self-check before it is asked at all.
     held_back: bool,
@@ -92,6 +94,17 @@ impl Conduct {
     /// Remembers that the node serves the configured chain.
     pub(crate) fn proved_chain(&self) {
         self.known().on_chain = true;
+    }
+
+    /// Remembers that the node has just said which chain it serves, and that it is the configured one.
+    pub(crate) fn told_chain(&self) {
+        self.known().told_chain_at = Some(Instant::now());
+    }
+
+    /// Whether the node said so within `age` and could be reached since.
+    pub(crate) fn told_chain_within(&self, age: Duration) -> bool {
+        let known = self.known();
+        known.on_chain && known.told_chain_at.is_some_and(|at| at.elapsed() < age)
     }
 
     /// A question was answered, and the answer held.
