@@ -422,6 +422,7 @@ impl Joints<'_> {
                 clock: Arc::clone(&self.deployment.clock),
                 random: Arc::clone(&self.deployment.random),
                 wakeups: self.wakeups.clone(),
+                making: Arc::default(),
             },
             feed: Feed { store: self.store() },
             replay: Replay {

@@ -12,6 +12,7 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use thiserror::Error;
+use tokio::sync::Mutex;
 use tracing::info;
 use xthonpay_domain::event::{Event, EventFilter, EventKind};
 use xthonpay_domain::id::{EndpointId, EventId, MerchantId};
@@ -35,8 +36,7 @@ use crate::port::vault::{Purpose, Sealed, Vault};
 use crate::snapshot::{EndpointEventData, EndpointSnapshot, to_json};
 use crate::wake::Wakeups;
 
-/// Endpoints that a merchant may have. Each is a delivery more for every event. Two calls at the same moment may go beyond it by
-/// one.
+/// Endpoints that a merchant may have. Each is a delivery more for every event.
 pub const ENDPOINTS_MAX: usize = 16;
 /// How long a replaced secret signs beside the new one if nothing else is said: a day to deploy the new one.
 pub const OVERLAP_DEFAULT: Duration = Duration::from_secs(86_400);
@@ -169,6 +169,8 @@ pub struct Endpoints {
     pub random: Arc<dyn Random>,
     /// Workers to wake.
     pub wakeups: Wakeups,
+    /// Held while an endpoint is made.
+    pub making: Arc<Mutex<()>>,
 }
 
 impl Endpoints {
@@ -184,6 +186,8 @@ impl Endpoints {
     ) -> Result<EndpointWithSecret, EndpointError> {
         self.check(Some(&new.url), new.format.as_ref())?;
         let merchant = caller.merchant().clone();
+        // One at a time, so that no two find room for the same last one.
+        let _turn = self.making.lock().await;
         if self.store.endpoints_of(&merchant).await?.len() >= ENDPOINTS_MAX {
             return Err(EndpointError::TooMany);
         }

@@ -135,11 +135,14 @@ fn next_group(waiting: &mut VecDeque<Job>) -> Vec<Job> {
     let mut group: Vec<Job> = Vec::new();
     let mut size = 0;
     let mut touched = HashSet::new();
+    let mut is_full = false;
     let mut left = VecDeque::with_capacity(waiting.len());
     for job in waiting.drain(..) {
         let records = job.plan.records();
-        let fits = group.is_empty() || size + records.len() <= GROUP_RECORDS_MAX;
-        let joins = fits && group.len() < GROUP_PLANS_MAX && !job.plan.records().any(|record| touched.contains(record));
+        // What came later does not overtake a plan for which there is no room: somebody may rely on the order.
+        is_full |= !group.is_empty() && size + records.len() > GROUP_RECORDS_MAX;
+        let joins =
+            !is_full && group.len() < GROUP_PLANS_MAX && !job.plan.records().any(|record| touched.contains(record));
         // Whether it joins or stays behind: what comes later and touches the same record must wait for it.
         touched.extend(records.cloned());
         if joins {

@@ -169,6 +169,7 @@ impl World {
                 clock: clock.clone(),
                 random: random.clone(),
                 wakeups: Wakeups::default(),
+                making: Arc::default(),
             },
             feed: Feed { store: store.clone() },
             replay: Replay {

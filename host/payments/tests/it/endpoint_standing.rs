@@ -5,6 +5,7 @@ use std::time::Duration;
 use xthonpay_domain::event::EventKind;
 use xthonpay_domain::id::MerchantId;
 use xthonpay_domain::time::Timestamp;
+use xthonpay_payments::delivery::schedule::Schedule;
 use xthonpay_payments::port::clock::Clock as _;
 use xthonpay_payments::port::store::{Delivery, DeliveryState, Endpoint, EndpointState, RetiringSecret};
 use xthonpay_tests::memory_store::Fault;
@@ -25,9 +26,20 @@ fn change(world: &World, endpoint: &Endpoint, change: impl FnOnce(&mut Endpoint)
 
 /// Makes an attempt of the only delivery as if somebody had asked for it anew.
 async fn attempt_again(world: &World) -> Delivery {
+    attempt_behind(world, 0).await
+}
+
+/// The last attempt of the schedule.
+async fn last_attempt(world: &World) -> Delivery {
+    let attempts = u32::try_from(Schedule::standard().pauses().len()).expect("a few");
+    attempt_behind(world, attempts - 1).await
+}
+
+/// An attempt with so many before it on the schedule.
+async fn attempt_behind(world: &World, attempts: u32) -> Delivery {
     world.store.tamper(|tables| {
         for delivery in tables.deliveries.values_mut() {
-            (delivery.state, delivery.attempts_on_schedule) = (DeliveryState::Pending, 0);
+            (delivery.state, delivery.attempts_on_schedule) = (DeliveryState::Pending, attempts);
         }
     });
     attempt(world, &first_delivery(world)).await
@@ -153,14 +165,16 @@ async fn an_endpoint_that_fails_for_too_long_is_switched_off_and_somebody_is_tol
     let began = world.clock.now();
     attempt_again(&world).await;
     world.clock.set(began.after(DISABLE_AFTER));
-    attempt_again(&world).await;
+    last_attempt(&world).await;
     assert_eq!(stored(&world, &endpoint).state, EndpointState::Enabled, "not at the very limit");
     world.clock.advance(Duration::from_millis(1));
     let at = world.clock.now();
+    attempt_again(&world).await;
+    assert_eq!(stored(&world, &endpoint).state, EndpointState::Enabled, "not while it may still arrive");
     let commits = world.store.faults.commits();
-    let delivery = attempt_again(&world).await;
+    let delivery = last_attempt(&world).await;
     assert_eq!(world.store.faults.commits(), commits + 1, "one changeset");
-    assert_eq!((delivery.attempts, delivery.last_status), (3, Some(500)));
+    assert_eq!((delivery.attempts, delivery.last_status), (4, Some(500)));
     let now = stored(&world, &endpoint);
     let reason = "every attempt failed for 5 days".to_owned();
     assert_eq!(now.state, EndpointState::Disabled { reason: reason.clone(), at });

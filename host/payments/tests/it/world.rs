@@ -305,6 +305,7 @@ impl World {
             clock: self.clock.clone(),
             random: self.random.clone(),
             wakeups: self.wakeups.clone(),
+            making: Arc::default(),
         }
     }
 

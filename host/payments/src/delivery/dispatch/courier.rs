@@ -235,9 +235,14 @@ impl Courier {
     }
 
     fn plan(&self, delivery: &Delivery, endpoint: Option<&Endpoint>, made: &Made) -> Plan {
+        // What an endpoint's former place says does not count for the one it has now.
+        let endpoint = endpoint.filter(|endpoint| endpoint.url == made.url);
+        let is_there = delivery.endpoint.is_none() || endpoint.is_some();
+        let delivery = made.applied_to(delivery, is_there, &self.schedule, self.random.as_ref());
+        let given_up = delivery.state == DeliveryState::Failed;
         Plan {
-            delivery: made.applied_to(delivery, &self.schedule, self.random.as_ref()),
-            endpoint: endpoint.and_then(|endpoint| standing::after(endpoint, made, self.disable_after)),
+            endpoint: endpoint.and_then(|endpoint| standing::after(endpoint, made, given_up, self.disable_after)),
+            delivery,
         }
     }
 

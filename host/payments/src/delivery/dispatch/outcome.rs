@@ -117,8 +117,14 @@ pub(super) struct Made {
 }
 
 impl Made {
-    /// The delivery after the attempt.
-    pub(super) fn applied_to(&self, delivery: &Delivery, schedule: &Schedule, random: &dyn Random) -> Delivery {
+    /// The delivery after the attempt. Where its endpoint has moved away from the place that was asked, no answer is the last word.
+    pub(super) fn applied_to(
+        &self,
+        delivery: &Delivery,
+        is_there: bool,
+        schedule: &Schedule,
+        random: &dyn Random,
+    ) -> Delivery {
         let sent = !matches!(self.outcome, Outcome::SwitchedOff);
         let counted = u32::from(sent);
         let attempts_on_schedule = delivery.attempts_on_schedule.saturating_add(counted);
@@ -126,7 +132,7 @@ impl Made {
         let again = schedule.next_at(attempts_on_schedule, self.ended, self.outcome.retry_after(), random);
         let (state, next_at) = match (last_error.is_none(), again) {
             (true, _) => (DeliveryState::Delivered, delivery.next_at),
-            (false, Some(again)) if !self.outcome.is_final() => (DeliveryState::Pending, again),
+            (false, Some(again)) if !(is_there && self.outcome.is_final()) => (DeliveryState::Pending, again),
             (false, _) => (DeliveryState::Failed, delivery.next_at),
         };
         let log = if sent { self.logged_after(&delivery.log) } else { delivery.log.clone() };

@@ -12,7 +12,10 @@ use crate::port::store::{Endpoint, EndpointState};
 use crate::snapshot::{EndpointEventData, EndpointSnapshot, to_json};
 
 /// The endpoint after an attempt, or `None` when nothing changes. `disable_after` is how long it may fail without one success.
-pub(super) fn after(endpoint: &Endpoint, made: &Made, disable_after: Duration) -> Option<Endpoint> {
+///
+/// Failing for too long ends it only with a delivery that is given up: two short outages with days of silence between them are
+/// no five days of failures.
+pub(super) fn after(endpoint: &Endpoint, made: &Made, given_up: bool, disable_after: Duration) -> Option<Endpoint> {
     // What the merchant or the host switched off in the meantime stays as it is.
     if endpoint.state != EndpointState::Enabled {
         return None;
@@ -31,7 +34,8 @@ pub(super) fn after(endpoint: &Endpoint, made: &Made, disable_after: Duration) -
         (Verdict::Failed, None) => Some(Endpoint { failing_since: Some(made.began), revision, ..endpoint.clone() }),
         (Verdict::Failed, Some(since)) => {
             let failing = made.ended.since(since);
-            (failing > disable_after).then(|| disabled(format!("every attempt failed for {}", in_words(failing))))
+            (given_up && failing > disable_after)
+                .then(|| disabled(format!("every attempt failed for {}", in_words(failing))))
         }
     }
 }
