@@ -194,19 +194,10 @@ impl AccessError {
         }
     }
 
-    /// Whether the request is to blame, so that its address is held to account.
-    fn is_failure_of_request(&self) -> bool {
-        match self {
-            Self::TooManyFailures { .. } | Self::RateLimited { .. } | Self::Store(_) | Self::Vault(_) => false,
-            Self::Unauthorized
-            | Self::ClockSkew { .. }
-            | Self::KeyRevoked
-            | Self::KeyExpired { .. }
-            | Self::IpNotAllowed { .. }
-            | Self::ScopeRequired { .. }
-            | Self::SchemeDisabled { .. }
-            | Self::SchemeTooWeak => true,
-        }
+    /// Whether its address is held to account: nobody showed that the request comes from the holder of a key. A key that may not
+    /// do what it asks for is known, and does not shut out the others behind the same address.
+    fn is_by_a_stranger(&self) -> bool {
+        matches!(self, Self::Unauthorized)
     }
 }
 
@@ -279,8 +270,7 @@ impl Access {
     /// # Errors
     /// [`AccessError`], of the first check that fails.
     pub fn admit(&self, identified: &Identified<'_>, policy: Policy) -> Result<Principal, AccessError> {
-        let admitted = self.check_key(identified, policy);
-        self.hold_to_account(identified.request.peer, admitted)
+        self.check_key(identified, policy)
     }
 
     /// Where a key stands with its requests, for the caller to see.
@@ -290,7 +280,7 @@ impl Access {
     }
 
     fn hold_to_account<T>(&self, peer: IpAddr, outcome: Result<T, AccessError>) -> Result<T, AccessError> {
-        if outcome.as_ref().is_err_and(AccessError::is_failure_of_request) {
+        if outcome.as_ref().is_err_and(AccessError::is_by_a_stranger) {
             self.limits.count_failure(peer, self.clock.now());
         }
         outcome

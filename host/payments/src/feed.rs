@@ -16,6 +16,9 @@ const EVENTS_PER_READ: usize = 250;
 /// Reads of one call where only some kinds are wanted: 2,000 events are looked through in some ten milliseconds.
 const READS_MAX: usize = 8;
 
+/// Kinds without those about endpoints. Where all of these are wanted, hardly anything is looked through in vain.
+const EVERYDAY_KINDS: usize = EventKind::ALL.len() - 2;
+
 /// A part of the feed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FeedPage {
@@ -35,7 +38,7 @@ pub struct Feed {
 }
 
 impl Feed {
-    /// At most `limit` of a merchant's events behind a place; of these kinds only, unless there are none.
+    /// At most `limit` of a merchant's events behind a place, of these kinds only.
     ///
     /// A page may hold fewer events than there are, or none, and say that the feed goes on: events of other kinds were looked
     /// through, and the next page begins behind them.
@@ -50,7 +53,8 @@ impl Feed {
         limit: usize,
     ) -> Result<FeedPage, StoreError> {
         // One more than asked for tells whether the feed goes on.
-        let at_once = if kinds.is_empty() { limit.saturating_add(1) } else { EVENTS_PER_READ };
+        let few_others = kinds.len() >= EVERYDAY_KINDS;
+        let at_once = if few_others { limit.saturating_add(1) } else { EVENTS_PER_READ };
         let mut page = FeedPage { events: Vec::new(), next: after, has_more: true };
         for _ in 0..READS_MAX {
             let read = self.store.feed(merchant, page.next, at_once).await?;
@@ -60,7 +64,7 @@ impl Feed {
                     return Ok(page);
                 }
                 page.next = position;
-                if kinds.is_empty() || kinds.contains(&event.kind) {
+                if kinds.contains(&event.kind) {
                     page.events.push((position, event));
                 }
             }

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use jiff::Timestamp as Instant;
 use serde::Serialize;
 use serde_json::Value;
+use xthonpay_domain::access::Scope;
 use xthonpay_domain::event::{Event, EventKind};
 use xthonpay_domain::id::{EndpointId, EventId};
 use xthonpay_domain::time::Timestamp;
@@ -57,8 +58,10 @@ pub(crate) async fn feed(api: &Api, call: &Call) -> Result<Answer, ApiError> {
     let mut parameters = parameters(call.query())?;
     let limit = limit(&mut parameters)?;
     let cursor = parameters.take("cursor").map(|text| parse::<FeedCursor>(Fault::InvalidRequest, "cursor", &text));
-    let kinds = parameters.take("type").map(|text| kinds_in(&text)).transpose()?.unwrap_or_default();
+    let kinds = parameters.take("type").map(|text| kinds_in(&text)).transpose()?;
     parameters.finish()?;
+    let kinds =
+        kinds.unwrap_or_else(|| EventKind::ALL.into()).into_iter().filter(|kind| may_read(call, *kind)).collect();
     let after = cursor.transpose()?.map_or_else(FeedPosition::default, |cursor| cursor.0);
     let page = api.feed.read(call.caller().merchant(), after, &kinds, limit).await?;
     let events = page.events.iter().map(|(_, event)| shown(event)).collect::<Result<Vec<_>, _>>()?;
@@ -69,8 +72,17 @@ pub(crate) async fn feed(api: &Api, call: &Call) -> Result<Answer, ApiError> {
 pub(crate) async fn read(api: &Api, call: &Call) -> Result<Answer, ApiError> {
     parameters(call.query())?.finish()?;
     let id = call.last_segment().parse::<EventId>().map_err(|_| ApiError::not_found())?;
-    let found = api.feed.event(call.caller().merchant(), &id).await?;
+    let found = api.feed.event(call.caller().merchant(), &id).await?.filter(|event| may_read(call, event.kind));
     Ok(Answer::data(shown(&found.ok_or_else(ApiError::not_found)?)?))
+}
+
+/// Whether the key of a call may read events of a kind: those that show an endpoint are for keys that may read endpoints, since
+/// its URL can be a secret in itself.
+fn may_read(call: &Call, kind: EventKind) -> bool {
+    match kind {
+        EventKind::EndpointDisabled | EventKind::Ping => call.caller().key.scopes.contains(&Scope::Webhooks),
+        _ => true,
+    }
 }
 
 /// Makes the deliveries of a range of events due now.

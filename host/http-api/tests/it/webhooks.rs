@@ -229,3 +229,19 @@ async fn a_client_follows_the_feed_and_has_it_told_again() {
     let unknown = r#"{"from":"2023-11-14T22:13:20Z","endpoint_id":"whe_00000000000000000000000000000000"}"#;
     assert_eq!(world.post(&key, "/v1/events/replay", unknown).await.outcome(), (404, "NOT_FOUND", ""));
 }
+
+/// The URL of an endpoint can be a secret in itself: a key that may not read endpoints does not see it in the feed either.
+#[tokio::test]
+async fn events_that_show_an_endpoint_are_for_keys_that_may_read_it() {
+    let (world, key) = staged().await;
+    let path = endpoint(&world, &key).await;
+    let ping = world.post(&key, &format!("{path}/test"), "").await;
+    let event = format!("/v1/events/{}", ping.data("event_id"));
+    let reader = world.key_with(&key.merchant, &[Scope::Read], |_| {}).await;
+    assert_eq!(world.get(&key, &event).await.status, 200);
+    assert_eq!(list(&world.get(&key, "/v1/events?type=ping").await).len(), 1);
+    assert_eq!(world.get(&reader, &event).await.status, 404);
+    for query in ["", "?type=ping", "?type=ping,endpoint.disabled"] {
+        assert!(list(&world.get(&reader, &format!("/v1/events{query}")).await).is_empty(), "{query}");
+    }
+}

@@ -33,6 +33,10 @@ use crate::port::vault::{Purpose, Sealed, Vault, VaultError};
 /// How long an answer is kept: a week outlasts a client's retries and an outage over a weekend.
 pub const ANSWER_KEPT_FOR: Duration = Duration::from_secs(7 * 24 * 3_600);
 
+/// The largest answer that is kept where no effect was stored: such calls can be made again, and a caller could fill the disk
+/// with what it makes us say. Many times what a call answers about a few things.
+const AFTERWARDS_BYTES_MAX: usize = 64 * 1_024;
+
 /// Calls under a name that work at the same time: twice the connections that the REST server accepts.
 const AT_WORK_MAX: usize = 1_024;
 
@@ -207,10 +211,18 @@ impl Idempotency {
     /// Keeps the answer of a call that succeeded and stored no effect with which it could be kept. Such calls do no harm when
     /// they are made again, so a failure to keep it is no failure of the call.
     pub async fn keep_afterwards(&self, turn: &Turn, answer: impl FnOnce() -> AnswerBytes, now: Timestamp) {
-        if turn.claim.is_kept.load(Ordering::Relaxed) {
+        let wish = turn.claim.wish.as_ref();
+        // Made for a changeset is not stored with one: it may have been refused, and the call gone on without it.
+        if turn.claim.is_kept.load(Ordering::Relaxed)
+            && !matches!(self.store.kept_answer(&wish.merchant, &wish.call, &wish.key).await, Ok(None))
+        {
             return;
         }
-        let kept = turn.claim.keep(answer(), now);
+        let answer = answer();
+        if answer.body.len() > AFTERWARDS_BYTES_MAX {
+            return;
+        }
+        let kept = turn.claim.keep(answer, now);
         match self.store.commit(Changeset::new().with(Write::KeepAnswer(Box::new(kept)))).await {
             // Refused: the answer of a call that was given up is there by now.
             Ok(()) | Err(CommitError::Refused) => {}

@@ -14,7 +14,7 @@ use xthonpay_domain::time::Timestamp;
 
 use super::Invoicing;
 use crate::access::{Answering, Principal};
-use crate::port::store::{Changeset, CommitError, StoreError};
+use crate::port::store::{Changeset, CommitError, StoreError, Write};
 use crate::reassess::{Decision, NewFacts, reassess, record};
 
 /// How often an invoice that changed in the meantime is read again. It changes with a payment's block, its finality and its
@@ -90,15 +90,30 @@ impl Invoicing {
             let (invoice, deposits) = self.get(caller.merchant(), id).await?.ok_or(DecidingError::NotFound)?;
             let now = self.clock.now();
             let _recording = self.listeners.recording();
-            let decided = match choose(&invoice, &deposits, now)? {
+            let chosen = match choose(&invoice, &deposits, now) {
+                Ok(chosen) => chosen,
+                Err(error) => {
+                    // Whoever saw the request must not be able to send it once more when the invoice stands differently.
+                    self.use_up(caller.used_signature.clone().map(Write::UseSignature).into_iter().collect()).await?;
+                    return Err(error.into());
+                }
+            };
+            let decided = match chosen {
                 Some(decision) => self.apply(&invoice, &deposits, &decision, now).await?,
                 None => None,
             };
             let Some((next, mut changes)) = decided else {
+                let unchanged = DecidedInvoice { invoice, deposits };
+                let mut changes = Changeset::new();
+                caller.once(&mut changes, now, || answer(&unchanged));
                 // What is read here may be another call's changeset that is not on disk yet. A write behind it is on disk only
                 // when that one is.
-                self.store.probe().await?;
-                return Ok(DecidedInvoice { invoice, deposits });
+                if changes.writes.is_empty() {
+                    self.store.probe().await?
+                } else {
+                    self.use_up(changes).await?
+                }
+                return Ok(unchanged);
             };
             let is_bound_once = caller.used_signature.is_some() || caller.claim.is_some();
             if refused_at == Some(invoice.revision) && is_bound_once {
@@ -118,6 +133,17 @@ impl Invoicing {
             }
         }
         Err(DecidingError::Overtaken)
+    }
+
+    /// Stores what can be used only once, where there is anything.
+    async fn use_up(&self, changes: Changeset) -> Result<(), DecidingError> {
+        if changes.writes.is_empty() {
+            return Ok(());
+        }
+        self.store.commit(changes).await.map_err(|error| match error {
+            CommitError::Refused => DecidingError::SignatureReplayed,
+            CommitError::Store(error) => error.into(),
+        })
     }
 
     /// The invoice after a decision and what to store for it; `None` when it changes nothing.

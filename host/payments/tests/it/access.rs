@@ -456,10 +456,13 @@ async fn an_address_that_fails_too_often_is_not_looked_at_for_a_while() {
     let good = door.request();
     let forged = Asked { signature: "0".repeat(64), ..good.clone() };
     let stale = door.request_at(-301);
-    assert_eq!(door.refusal(&forged).await, Some(AccessError::Unauthorized));
-    assert_eq!(door.refusal(&stale).await, skew(DRIFT_REQUEST_MAX));
-    let refusal = door.ask(&good, Policy { scope: Scope::Webhooks, ..READS }).await.err();
-    assert_eq!(refusal, Some(AccessError::ScopeRequired { needed: Scope::Webhooks }));
+    for _ in 0..3 {
+        // The holder of a key shuts out nobody with what it may not do.
+        assert_eq!(door.refusal(&stale).await, skew(DRIFT_REQUEST_MAX));
+        let refusal = door.ask(&good, Policy { scope: Scope::Webhooks, ..READS }).await.err();
+        assert_eq!(refusal, Some(AccessError::ScopeRequired { needed: Scope::Webhooks }));
+        assert_eq!(door.refusal(&forged).await, Some(AccessError::Unauthorized));
+    }
     // The store would fail now; it is not asked.
     door.world.store.faults.fail_reads(true);
     door.access.keys = access(&door.world).keys;

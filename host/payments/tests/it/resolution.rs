@@ -254,8 +254,15 @@ async fn a_signature_decides_once() {
     let replayed = resolve(&world, &once, &two, &Wish::Accept).await;
     assert_eq!(replayed, Err(DecidingError::SignatureReplayed));
     assert_eq!(world.stored(&two).await.assessment.state, InvoiceState::PartiallyPaid);
-    // A replay of the very same request finds it done.
-    assert!(cancel(&world, &once, &one).await.is_ok());
+    // A replay finds it done, and is one nevertheless.
+    assert_eq!(cancel(&world, &once, &one).await, Err(DecidingError::SignatureReplayed));
+    // So is one of a decision that was refused: the invoice may stand differently by then.
+    let refused = signed(&caller, "bb", &world);
+    let refusal = resolve(&world, &refused, &one, &Wish::Accept).await;
+    assert!(matches!(refusal, Err(DecidingError::Decision(_))), "{refusal:?}");
+    assert_eq!(resolve(&world, &refused, &one, &Wish::Accept).await, Err(DecidingError::SignatureReplayed));
+    // Without a signature that counts once, what is decided already is said again.
+    assert!(cancel(&world, &caller, &one).await.is_ok());
 }
 
 /// A crash or a failure at the commit of a decision: it is made, or it is not, and asking again makes it once.
