@@ -20,6 +20,10 @@ use crate::customers::{self, Customers};
 use crate::shop::{self, Counter};
 use crate::tell;
 
+/// Blocks after which a payment that was handed to the node is in one: the next one takes it, and another one for a node that had
+/// begun that already.
+const BLOCKS_UNTIL_MINED: u64 = 2;
+
 /// Far above what the last blocks take to become final, credited and told.
 const SETTLING_MAX: Duration = Duration::from_secs(60);
 
@@ -124,7 +128,8 @@ impl Stage {
                 worker.await??;
             }
         }
-        let last = self.chain.head().await?;
+        // The last payments may be on their way into the next block still.
+        let last = BlockNumber(self.chain.head().await?.0.saturating_add(BLOCKS_UNTIL_MINED));
         tell(&format!("crash: {} payments sent, waiting until block {last} is final for the host", self.sent()));
         wait::until(&format!("block {last} to be final for the host"), SETTLING_MAX, async || {
             let status = self.host.status().await?;
