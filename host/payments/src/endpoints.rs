@@ -9,8 +9,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use thiserror::Error;
 use tokio::sync::Mutex;
 use tracing::info;
@@ -24,7 +22,7 @@ use zeroize::Zeroizing;
 use crate::access::{Answering, Principal};
 use crate::delivery::listeners::Listeners;
 use crate::delivery::shaping::{Shaper, Target};
-use crate::delivery::signing::SECRET_PREFIX;
+use crate::delivery::signing::fresh_secret;
 use crate::port::clock::Clock;
 use crate::port::egress::{EgressError, WebhookTransport};
 use crate::port::hooks::HookFailure;
@@ -43,8 +41,6 @@ pub const OVERLAP_DEFAULT: Duration = Duration::from_secs(86_400);
 /// The longest such time. A rotation whose old secret lives longer is none.
 pub const OVERLAP_MAX: Duration = Duration::from_secs(7 * 86_400);
 
-/// Bytes of a fresh secret: 256 bits, the strength of the HMAC-SHA256 that it keys.
-const SECRET_BYTES: usize = 32;
 /// How often a change is decided anew because the endpoint changed in between: by another call, or because an attempt failed or
 /// succeeded again after failures.
 const ATTEMPTS_MAX: u32 = 8;
@@ -364,9 +360,7 @@ impl Endpoints {
 
     /// A fresh secret, in plain and sealed for the row of the endpoint.
     fn secret(&self, id: &EndpointId) -> (Zeroizing<String>, Sealed) {
-        let key = Zeroizing::new(bytes::<SECRET_BYTES>(self.random.as_ref()));
-        let digits = Zeroizing::new(STANDARD.encode(key.as_slice()));
-        let secret = Zeroizing::new(format!("{SECRET_PREFIX}{}", digits.as_str()));
+        let secret = fresh_secret(self.random.as_ref());
         let sealed = self.vault.seal(Purpose::WebhookSecret, id.as_str(), secret.as_bytes());
         (secret, sealed)
     }

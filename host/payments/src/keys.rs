@@ -24,10 +24,13 @@ use xthonpay_domain::time::Timestamp;
 use zeroize::Zeroizing;
 
 use crate::catalog::{Catalog, mode_of};
-use crate::merchants::{MerchantError, Merchants, NewMerchant, SECRET_BYTES, twin_id};
+use crate::merchants::{MerchantError, Merchants, NewMerchant, twin_id};
 use crate::port::random::bytes;
 use crate::port::store::{Changeset, CommitError, Key, READ_LIMIT_MAX, StoreError, Write};
 use crate::port::vault::Purpose;
+
+/// Bytes of a fresh secret: 256 bits, the strength of the HMAC-SHA256 that it keys.
+const SECRET_BYTES: usize = 32;
 
 /// Active keys of one merchant: one for each program of a large shop. More are keys that somebody forgot. Keys that are being
 /// replaced do not count, so that replacing one is always possible. Two commands at the same moment may go beyond it by one.

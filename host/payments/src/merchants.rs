@@ -12,8 +12,6 @@
 
 use std::sync::Arc;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use thiserror::Error;
 use tracing::warn;
 use xthonpay_domain::access::Mode;
@@ -21,15 +19,13 @@ use xthonpay_domain::id::MerchantId;
 use xthonpay_domain::text::Label;
 use zeroize::Zeroizing;
 
+use crate::delivery::signing::fresh_secret;
 use crate::port::clock::Clock;
 use crate::port::random::{Random, bytes};
 use crate::port::signer::{AddressSource, DeriveError};
 use crate::port::store::{Changeset, CommitError, Counter, Key, Merchant, OwnAddress, Store, StoreError, Write};
 use crate::port::vault::{Purpose, Vault};
 use crate::scanning::watch_set::WatchSet;
-
-/// Bytes of a fresh secret: 256 bits, the strength of the HMAC-SHA256 that it keys.
-pub(crate) const SECRET_BYTES: usize = 32;
 
 /// Accounts of derivation paths are hardened, which leaves 31 bits.
 const ACCOUNT_MASK: u32 = 0x7fff_ffff;
@@ -127,8 +123,7 @@ impl Merchants {
         first_key: Option<&Key>,
     ) -> Result<NewMerchant, MerchantError> {
         let index = self.store.take_numbers(&Counter::AddressIndex(id.clone()), 1).await?;
-        let secret = Zeroizing::new(bytes::<SECRET_BYTES>(self.random.as_ref()));
-        let webhook_secret = Zeroizing::new(format!("whsec_{}", STANDARD.encode(secret.as_slice())));
+        let webhook_secret = fresh_secret(self.random.as_ref());
         let sealed = self.vault.seal(Purpose::WebhookSecret, id.as_str(), webhook_secret.as_bytes());
         let created_at = self.clock.now();
         for _ in 0..DRAWS_MAX {

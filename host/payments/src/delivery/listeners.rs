@@ -83,16 +83,10 @@ impl Listeners {
         }
     }
 
-    /// How many endpoints there are that may get deliveries.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.merchants.read().unwrap_or_else(PoisonError::into_inner).values().map(BTreeMap::len).sum()
-    }
-
-    /// Whether there is none.
+    /// Whether no endpoint may get deliveries.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.len() == 0
+        self.merchants.read().unwrap_or_else(PoisonError::into_inner).is_empty()
     }
 
     /// Adds what the endpoint wants, beside what it wanted before. To be called before the record is written.

@@ -19,10 +19,14 @@ use xthonpay_domain::id::EventId;
 use xthonpay_domain::time::Timestamp;
 use zeroize::Zeroizing;
 
+use crate::port::random::{Random, bytes};
 use crate::port::vault::Secret;
 
 /// What every webhook secret begins with.
-pub const SECRET_PREFIX: &str = "whsec_";
+const SECRET_PREFIX: &str = "whsec_";
+
+/// Bytes of a fresh secret: 256 bits, the strength of the HMAC-SHA256 that it keys.
+const KEY_BYTES: usize = 32;
 
 /// The fewest bytes behind the prefix, by the Standard Webhooks specification.
 const KEY_BYTES_MIN: usize = 24;
@@ -75,6 +79,13 @@ pub fn headers(
 
 fn standard_signature(secret: &Secret, parts: &[&[u8]]) -> Result<String, MalformedSecret> {
     Ok(format!("v1,{}", STANDARD.encode(hmac_sha256(&standard_key(secret)?, parts)?)))
+}
+
+/// A new webhook secret, as it is shown once.
+pub(crate) fn fresh_secret(random: &dyn Random) -> Zeroizing<String> {
+    let key = Zeroizing::new(bytes::<KEY_BYTES>(random));
+    let digits = Zeroizing::new(STANDARD.encode(key.as_slice()));
+    Zeroizing::new(format!("{SECRET_PREFIX}{}", digits.as_str()))
 }
 
 fn standard_key(secret: &Secret) -> Result<Zeroizing<Vec<u8>>, MalformedSecret> {
