@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use tokio::sync::OwnedRwLockReadGuard;
 use xthonpay_domain::access::KeyId;
 use xthonpay_domain::address::Address;
 use xthonpay_domain::asset::AssetId;
@@ -39,14 +40,15 @@ pub trait Gate: Send + Sync {
     /// Whether a changeset shall fail, and with what; asked right before it is stored.
     fn refuse(&self, changes: &Changeset) -> Option<CommitError>;
 
-    /// A changeset was handed to the store, with this outcome, and nobody else knows it yet; may never return. Gives the
-    /// outcome that the caller sees.
-    async fn committed(
-        &self,
-        boundary: Option<Boundary>,
-        changes: &Changeset,
-        outcome: Result<(), CommitError>,
-    ) -> Result<(), CommitError>;
+    /// Held while the store has a changeset in hand: it ends that even when the caller has gone away.
+    async fn in_hand(&self) -> OwnedRwLockReadGuard<()>;
+
+    /// A changeset is stored, whether or not anybody still waits for the answer.
+    fn stored(&self, changes: &Changeset);
+
+    /// The store took a changeset, and its caller does not know it yet; may never return. Gives the outcome that the caller
+    /// sees.
+    async fn committed(&self, boundary: Option<Boundary>, changes: &Changeset) -> Result<(), CommitError>;
 
     /// After something else was stored; may never return.
     async fn after(&self, boundary: Boundary);
@@ -63,6 +65,22 @@ impl GatedStore {
     #[must_use]
     pub fn new(inner: Arc<dyn Store>, gate: Arc<dyn Gate>) -> Self {
         Self { inner, gate }
+    }
+
+    /// A changeset that is handed over is stored, or refused, also when the caller is dropped: as with a store that has a writer
+    /// of its own.
+    async fn store(&self, changes: Changeset) -> Result<(), CommitError> {
+        let (inner, gate) = (Arc::clone(&self.inner), Arc::clone(&self.gate));
+        let in_hand = self.gate.in_hand().await;
+        let work = async move {
+            let outcome = inner.commit(changes.clone()).await;
+            if outcome.is_ok() {
+                gate.stored(&changes);
+            }
+            drop(in_hand);
+            outcome
+        };
+        tokio::spawn(work).await.unwrap_or_else(|failure| std::panic::resume_unwind(failure.into_panic()))
     }
 
     fn read(&self) -> Result<&dyn Store, StoreError> {
@@ -87,8 +105,8 @@ impl Store for GatedStore {
         if let Some(error) = self.gate.refuse(&changes) {
             return Err(error);
         }
-        let outcome = self.inner.commit(changes.clone()).await;
-        self.gate.committed(boundary, &changes, outcome).await
+        self.store(changes.clone()).await?;
+        self.gate.committed(boundary, &changes).await
     }
 
     async fn take_numbers(&self, counter: &Counter, count: u32) -> Result<u32, StoreError> {

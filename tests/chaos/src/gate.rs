@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, OwnedRwLockReadGuard, RwLock};
 use xthonpay_payments::port::store::{Changeset, CommitError, StoreError, Write};
 use xthonpay_tests::crash_points::{Boundary, CrashPoint, Moment};
 use xthonpay_tests::gated_store::Gate;
@@ -34,6 +34,8 @@ pub(crate) struct ProcessGate {
     random: Mutex<Seeded>,
     dead: AtomicBool,
     died: Notify,
+    /// Read by every changeset that the store has in hand.
+    in_hand: Arc<RwLock<()>>,
 }
 
 impl ProcessGate {
@@ -44,23 +46,36 @@ impl ProcessGate {
         trouble: StoreTrouble,
         random: Seeded,
     ) -> Self {
-        Self { witness, plan, trouble, random: Mutex::new(random), dead: AtomicBool::new(false), died: Notify::new() }
+        Self {
+            witness,
+            plan,
+            trouble,
+            random: Mutex::new(random),
+            dead: AtomicBool::new(false),
+            died: Notify::new(),
+            in_hand: Arc::default(),
+        }
     }
 
     fn chance(&self, percent: u64) -> bool {
         percent > 0 && self.random.lock().unwrap_or_else(PoisonError::into_inner).chance(percent)
     }
 
-    /// Does `work` unless the process dies in it: then `None`, and whatever it had in hand is gone.
+    /// Does `work` unless the process dies in it: then `None`, and whatever it had in hand is gone, except for what the store
+    /// had already: that is in the store before the next process is.
     pub(crate) async fn survive<T>(&self, work: impl Future<Output = T>) -> Option<T> {
         if self.is_dead() {
             return None;
         }
-        tokio::select! {
+        let done = tokio::select! {
             biased;
             () = self.died.notified() => None,
             done = work => Some(done),
+        };
+        if done.is_none() {
+            drop(self.in_hand.write().await);
         }
+        done
     }
 
     pub(crate) fn is_dead(&self) -> bool {
@@ -125,14 +140,15 @@ impl Gate for ProcessGate {
         }
     }
 
-    async fn committed(
-        &self,
-        boundary: Option<Boundary>,
-        changes: &Changeset,
-        outcome: Result<(), CommitError>,
-    ) -> Result<(), CommitError> {
-        outcome?;
+    async fn in_hand(&self) -> OwnedRwLockReadGuard<()> {
+        Arc::clone(&self.in_hand).read_owned().await
+    }
+
+    fn stored(&self, changes: &Changeset) {
         self.witness.stored(changes);
+    }
+
+    async fn committed(&self, boundary: Option<Boundary>, changes: &Changeset) -> Result<(), CommitError> {
         self.pass(boundary, Moment::After).await;
         if !is_attempt(changes) && self.chance(self.trouble.stored) { Err(unavailable().into()) } else { Ok(()) }
     }

@@ -264,8 +264,9 @@ fn judge_cursor(deployment: &Deployment, stored: &Stored, findings: &mut Finding
 
 /// Every delivery came to its end, and what counts as delivered did arrive.
 fn judge_deliveries(deployment: &Deployment, record: &Record, findings: &mut Findings) {
-    for event in record.events.keys() {
-        findings.expect(record.routed.contains(event), Kind::Lost, || format!("{event} was not routed"));
+    for event in record.events.values() {
+        let routed = record.routed.contains(&event.id);
+        findings.expect(routed, Kind::Lost, || format!("{} ({}) was not routed", event.id, event.kind.name()));
     }
     let on_their_way: BTreeSet<_> = record.deliveries.values().map(|delivery| &delivery.event).collect();
     for event in record.events.values() {

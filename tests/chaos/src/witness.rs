@@ -18,6 +18,7 @@ use xthonpay_domain::invoice::Invoice;
 use xthonpay_domain::invoice::assessment::InvoiceState;
 use xthonpay_domain::invoice::resolution::Choice;
 use xthonpay_domain::ledger::{Account, Balance, Posting, Side};
+use xthonpay_domain::time::Timestamp;
 use xthonpay_domain::transfer::Origin;
 use xthonpay_payments::port::store::{Changeset, Cursor, Delivery, Merchant, OwnAddress, Write};
 use xthonpay_tests::scripted_nodes::ScriptedNodes;
@@ -43,6 +44,8 @@ pub(crate) struct Record {
     pub(crate) excused: BTreeMap<DepositId, Deposit>,
     /// Whether finality ever broke: the time of the chain went back with it.
     pub(crate) finality_broke: bool,
+    /// The latest time that the final block of the cursor ever had.
+    pub(crate) final_time: Timestamp,
     /// Whether a node ever hid transfers.
     pub(crate) hidden: bool,
     /// Changesets that were stored.
@@ -125,6 +128,7 @@ impl Witness {
     fn judge_cursor(&self, next: &Cursor, record: &mut Record) {
         let before = record.cursor.replace(next.clone());
         let finalized = next.finalized;
+        record.final_time = record.final_time.max(finalized.time);
         let moved = before.as_ref().is_none_or(|before| before.finalized != finalized);
         let agreed = finalized.number <= self.chain.finalized_number()
             && self.chain.block_at(finalized.number).is_some_and(|mined| mined.found.block.hash == finalized.hash);

@@ -23,7 +23,7 @@ pub(super) fn judge(deployment: &Deployment, stored: &Stored, record: &Record, f
     }
     for invoice in record.invoices.values() {
         let made = record.decisions.get(&invoice.id).copied().unwrap_or_default();
-        judge_state(deployment, stored, invoice, made, findings);
+        judge_state(deployment, stored, record, invoice, findings);
         let events = by_invoice.remove(&invoice.id).unwrap_or_default();
         judge_numbers(invoice, made, &events, findings);
         // A payment in time can come after the expiry only where final blocks were replaced, or did not show it at first.
@@ -35,7 +35,8 @@ pub(super) fn judge(deployment: &Deployment, stored: &Stored, record: &Record, f
 }
 
 /// The sums and the state follow from what was paid in time, and from what the merchant decided.
-fn judge_state(deployment: &Deployment, stored: &Stored, invoice: &Invoice, made: Decisions, findings: &mut Findings) {
+fn judge_state(deployment: &Deployment, stored: &Stored, record: &Record, invoice: &Invoice, findings: &mut Findings) {
+    let made = record.decisions.get(&invoice.id).copied().unwrap_or_default();
     let paid = stored.deposits.values().filter(|deposit| {
         deposit.state == DepositState::Final
             && deposit.transfer.identity.to == invoice.address
@@ -54,7 +55,9 @@ fn judge_state(deployment: &Deployment, stored: &Stored, invoice: &Invoice, made
     findings.expect(now.received == received, kind, || format!("{id} shows {}, received {received}", now.received));
     findings.expect(now.pending.is_zero(), Kind::Wrong, || format!("{id} still awaits {}", now.pending));
     let reached = received_in_time >= invoice.terms.target();
-    let expired = deployment.chain.tip().time > invoice.terms.expires_at;
+    // What expired stays so, though the blocks whose time it was may be gone after a broken finality.
+    let expired_before = record.final_time > invoice.terms.expires_at && now.state == InvoiceState::Expired;
+    let expired = deployment.chain.tip().time > invoice.terms.expires_at || expired_before;
     // What was promised back before it was paid is not settled any more without the merchant.
     let refunds = |made: &Resolution| matches!(made.choice, Choice::Refund { .. });
     let promised_back = now.state != InvoiceState::Paid && invoice.resolution.as_ref().is_some_and(refunds);
