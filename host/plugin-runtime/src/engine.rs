@@ -15,8 +15,11 @@ use std::thread;
 use thiserror::Error;
 use tokio::sync::Semaphore;
 use wasmtime::{
-    Cache, CacheConfig, Config, Engine, InstanceAllocationStrategy, OptLevel, Strategy, WasmBacktraceDetails,
+    Cache, CacheConfig, Config, Enabled, Engine, InstanceAllocationStrategy, OptLevel, PoolingAllocationConfig,
+    Strategy, WasmBacktraceDetails,
 };
+
+use crate::limits::Limit;
 
 /// How often running guests are interrupted: to count their time, to let other work go on, and to end them.
 pub(crate) const TICK: Duration = Duration::from_millis(5);
@@ -33,6 +36,20 @@ pub(crate) const TRACE_FRAMES_MAX: usize = 5;
 /// Calls of all plugins that run at the same time. With the default limits they need at most 4 GiB of linear memory, and
 /// plugins use a small part of theirs.
 const CALLS_MAX: usize = 128;
+
+/// Bookkeeping of one instance in the engine: the engine's own default. It grows with the functions and modules of a component.
+const INSTANCE_BYTES_MAX: usize = 1_024 * 1_024;
+
+/// Bytes of a memory that are overwritten after a call, where giving them back to the kernel would cost more. Most guests touch
+/// less than this in a call.
+const MEMORY_BYTES_KEPT: usize = 1_024 * 1_024;
+
+/// The same of a table: eight thousand elements.
+const TABLE_BYTES_KEPT: usize = 64 * 1_024;
+
+/// Places that keep what their last plugin mapped: more than calls that really run at once on any machine. With the bytes kept
+/// of each memory it bounds what an idle host holds, at 64 MiB; in practice it is what the guests touch.
+const PLACES_KEPT_WARM: u32 = 64;
 
 /// Compiled code that is kept: about a hundred components.
 const CACHE_BYTES_MAX: u64 = 512 * 1_024 * 1_024;
@@ -123,14 +140,43 @@ fn config(cache: Option<Cache>) -> Config {
         .wasm_custom_page_sizes(false)
         .wasm_wide_arithmetic(false)
         .shared_memory(false)
-        // As fast as a pool in our measurements, and no instance ever gets the memory of another.
-        .allocation_strategy(InstanceAllocationStrategy::OnDemand)
+        .allocation_strategy(InstanceAllocationStrategy::Pooling(pool()))
         .max_wasm_stack(GUEST_STACK_BYTES)
         .async_stack_size(WHOLE_STACK_BYTES)
         .wasm_backtrace_max_frames(NonZeroUsize::new(TRACE_FRAMES_MAX))
         // Names come from the component's name section; line numbers would need its debug information in memory.
         .wasm_backtrace_details(WasmBacktraceDetails::Disable);
     config
+}
+
+/// The places for memories, tables and stacks that calls take turns in: mapping fresh ones and giving them back was most of what
+/// a call cost, and all calls of the process wait for one another in it (`docs/benchmarks.md`).
+///
+/// A place is as it was at the beginning before the next call gets it, also after a trap; a test lets one guest leave marks
+/// everywhere and another look for them. There is one for whatever the ceilings allow to run at once, which costs addresses
+/// only: a memory reserves 4 GiB of them, so that no access needs a check.
+fn pool() -> PoolingAllocationConfig {
+    let instances = u32::try_from(CALLS_MAX).unwrap_or(u32::MAX);
+    let ceiling = |limit: Limit| u32::try_from(limit.ceiling()).unwrap_or(u32::MAX);
+    let all = |limit| instances.saturating_mul(ceiling(limit));
+    let bytes = |limit: Limit| usize::try_from(limit.ceiling().saturating_mul(1_024 * 1_024)).unwrap_or(usize::MAX);
+    let mut pool = PoolingAllocationConfig::new();
+    pool.total_stacks(instances)
+        .total_component_instances(instances)
+        .total_core_instances(all(Limit::Instances))
+        .total_memories(all(Limit::Memories))
+        .max_memories_per_module(ceiling(Limit::Memories))
+        .max_memory_size(bytes(Limit::MemoryMib))
+        .total_tables(all(Limit::Tables))
+        .max_tables_per_module(ceiling(Limit::Tables))
+        .table_elements(usize::try_from(Limit::TableElements.ceiling()).unwrap_or(usize::MAX))
+        .max_component_instance_size(INSTANCE_BYTES_MAX)
+        .linear_memory_keep_resident(MEMORY_BYTES_KEPT)
+        .table_keep_resident(TABLE_BYTES_KEPT)
+        .max_unused_warm_slots(PLACES_KEPT_WARM)
+        // Only what a call has written is put back, where the kernel (6.7) can tell.
+        .pagemap_scan(Enabled::Auto);
+    pool
 }
 
 fn open_cache(folder: &Path) -> Result<Cache, EngineError> {

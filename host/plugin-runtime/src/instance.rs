@@ -133,6 +133,8 @@ where
         warn!(target: "plugin", plugin = state.profile.name, id = state.call.id, dropped, "lines of the log were dropped");
     }
     let answer = answer.map_err(|error| diagnose(&error, state));
+    // What the instance took is free again before its place is: there is enough for as many as there are places.
+    drop(store);
     drop(place);
     answer
 }

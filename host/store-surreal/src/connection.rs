@@ -113,19 +113,7 @@ impl Connection {
 
     /// Runs statements. Each has its own result, which the caller must look at: an answer does not mean that any succeeded.
     pub(crate) async fn ask(&self, text: &str, variables: Variables) -> Result<IndexedResults, AskError> {
-        if let Some(reason) = self.distrusted.get() {
-            return Err(AskError::NotAsked(reason.clone()));
-        }
-        let live = self.live.read().await;
-        let Some(live) = live.as_ref() else { return Err(AskError::NotAsked("the store is closed".to_owned())) };
-        let answer = live.db.query(text).bind(variables).into_future();
-        let answer = match self.keeper {
-            Keeper::Directory | Keeper::Memory => answer.await,
-            Keeper::Server => timeout(SERVER_ANSWER_MAX, answer)
-                .await
-                .map_err(|_| AskError::NoAnswer(format!("no answer from the server in {SERVER_ANSWER_MAX:?}")))?,
-        };
-        answer.map_err(|error| AskError::NoAnswer(error.message().to_owned()))
+        self.call(async |db| db.query(text).bind(variables).await).await
     }
 
     /// Runs one statement that only reads, and returns its result.
@@ -133,6 +121,28 @@ impl Connection {
         let results = self.ask(text, variables).await?;
         let unavailable = |error: surrealdb::Error| StoreError::Unavailable { reason: error.message().to_owned() };
         results.check().map_err(unavailable)?.take(0).map_err(unavailable)
+    }
+
+    /// The row of one record, if it is there. Without a text, which would have to be parsed each time.
+    pub(crate) async fn row(&self, id: RecordId) -> Result<Option<Value>, StoreError> {
+        Ok(self.call(async |db| db.select(id).await).await?)
+    }
+
+    /// Lets the engine answer, as long as it is open and trusted.
+    async fn call<T>(&self, question: impl AsyncFnOnce(&Surreal<Any>) -> surrealdb::Result<T>) -> Result<T, AskError> {
+        if let Some(reason) = self.distrusted.get() {
+            return Err(AskError::NotAsked(reason.clone()));
+        }
+        let live = self.live.read().await;
+        let Some(live) = live.as_ref() else { return Err(AskError::NotAsked("the store is closed".to_owned())) };
+        let answer = question(&live.db);
+        let answer = match self.keeper {
+            Keeper::Directory | Keeper::Memory => answer.await,
+            Keeper::Server => timeout(SERVER_ANSWER_MAX, answer)
+                .await
+                .map_err(|_| AskError::NoAnswer(format!("no answer from the server in {SERVER_ANSWER_MAX:?}")))?,
+        };
+        answer.map_err(|error| AskError::NoAnswer(error.message().to_owned()))
     }
 
     /// Waits for the calls that are under way, closes the engine, and lets go of the directory when its files are closed.

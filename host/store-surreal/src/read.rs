@@ -18,7 +18,7 @@ pub(crate) use events::{feed, unrouted_events, unrouted_events_behind};
 pub(crate) use invoices::{invoice_by_external_id, invoices};
 pub(crate) use payments::payments;
 
-use crate::connection::{Connection, bind, bind_id};
+use crate::connection::{Connection, bind};
 use crate::record::{Record, RowError, address, decode, text_key};
 use crate::table::Table;
 
@@ -26,7 +26,6 @@ use crate::table::Table;
 // is a table or a call. From a bare parameter or a literal it reads the whole range first, and a page costs as much as the
 // list is long; see `docs/throughput.md`. A test looks at the engine's plans.
 
-const BY_ID: &str = "SELECT * FROM ONLY $id;";
 /// The key of an entry ends in the key of the record that stands there.
 const LISTED: &str =
     "SELECT VALUE type::record($table, array::last(record::id(id))).* FROM array::first([$range]) LIMIT $limit;";
@@ -39,10 +38,7 @@ const ROWS: &str = "SELECT * FROM array::first([$range]) LIMIT $limit;";
 
 /// A record by its id.
 pub(crate) async fn by_id<R: Record>(connection: &Connection, id: RecordId) -> Result<Option<R>, StoreError> {
-    match connection.read(BY_ID, bind_id(id)).await? {
-        Value::None => Ok(None),
-        row => decode(row).map(Some),
-    }
+    connection.row(id).await?.map(decode).transpose()
 }
 
 /// The first records of a part of a list, at most [`READ_LIMIT_MAX`].

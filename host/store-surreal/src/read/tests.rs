@@ -6,9 +6,10 @@ use xthonpay_domain::invoice::Invoice;
 use xthonpay_payments::port::store::{Changeset, Delivery, Write};
 
 use super::*;
+use crate::connection::bind_id;
 use crate::list::List;
 use crate::plan::Plan;
-use crate::record::{invoice, samples};
+use crate::record::samples;
 use crate::testing::memory;
 use crate::{statements, tx};
 
@@ -31,7 +32,6 @@ async fn every_text_reads_a_range_of_keys_and_no_table() {
     let connection = memory().await;
     let list = || List::due().all();
     let texts = [
-        (BY_ID, bind_id(invoice::id(&samples::invoice_id(1)))),
         (LISTED, bind_list(Delivery::TABLE, list(), Some(5))),
         (LISTED_ALL, bind_list(Deposit::TABLE, List::seen(&samples::chain()).all(), None)),
         (
