@@ -182,6 +182,13 @@ impl Invoice {
         Standing { assessment: &self.assessment, resolution: self.resolution.as_ref() }
     }
 
+    /// Whether there may be a deposit on its address: it is made with its first event, and each deposit that is seen adds one in
+    /// the same transaction.
+    #[must_use]
+    pub fn may_have_deposits(&self) -> bool {
+        self.events > 1
+    }
+
     /// Whether final payments that came in time reach the target by themselves, and the invoice was not cancelled. What came
     /// late besides changes nothing about that.
     #[must_use]

@@ -1,8 +1,8 @@
 //! What every request gets, whatever becomes of it: an id, a span in the log, and headers that keep browsers and caches from
 //! making something else of the answer. Failures get their body here, because only here the id is known.
 
-use std::net::SocketAddr;
-use std::sync::Arc;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, OnceLock};
 
 use axum::body::Body;
 use axum::extract::{ConnectInfo, MatchedPath, Request, State};
@@ -12,6 +12,7 @@ use http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, X_CONTE
 use http::{HeaderName, HeaderValue};
 use tokio::time::Instant;
 use tracing::{Instrument as _, error, field, info, info_span, warn};
+use xthonpay_domain::access::KeyId;
 use xthonpay_domain::id::RequestId;
 use xthonpay_payments::port::random::bytes;
 
@@ -35,7 +36,7 @@ const ALWAYS: [(HeaderName, HeaderValue); 3] = [
 ];
 
 /// Wraps every request.
-pub(crate) async fn edge(State(shared): State<Arc<Shared>>, request: Request, next: Next) -> Response {
+pub(crate) async fn edge(State(shared): State<Arc<Shared>>, mut request: Request, next: Next) -> Response {
     let started = Instant::now();
     let id = RequestId::from_random(bytes(shared.api.random.as_ref()));
     let peer = request.extensions().get::<ConnectInfo<SocketAddr>>();
@@ -49,9 +50,9 @@ pub(crate) async fn edge(State(shared): State<Arc<Shared>>, request: Request, ne
         method = %request.method(),
         route,
         peer = peer.map(|peer| field::display(peer.0.ip())),
-        client = field::Empty,
-        key = field::Empty,
     );
+    let caller = Caller::default();
+    request.extensions_mut().insert(caller.clone());
     async move {
         let mut response = next.run(request).await;
         let failure = response.extensions_mut().remove::<ApiError>();
@@ -65,7 +66,7 @@ pub(crate) async fn edge(State(shared): State<Arc<Shared>>, request: Request, ne
         }
         // An id is made of a prefix and hexadecimal digits.
         headers.extend(HeaderValue::from_str(id.as_str()).ok().map(|value| (X_REQUEST_ID, value)));
-        report(failure.as_ref(), &response, started);
+        report(failure.as_ref(), &response, &caller, started);
         if let Some(failure) = &failure {
             shared.metrics.failed(failure.code());
         }
@@ -76,15 +77,40 @@ pub(crate) async fn edge(State(shared): State<Arc<Shared>>, request: Request, ne
     .await
 }
 
-fn report(failure: Option<&ApiError>, response: &Response, started: Instant) {
+/// Who makes a request, as far as that is known when it is answered. Told once, beside the answer: a span that learns it later
+/// has to be written anew.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Caller(Arc<Known>);
+
+#[derive(Debug, Default)]
+struct Known {
+    client: OnceLock<IpAddr>,
+    key: OnceLock<KeyId>,
+}
+
+impl Caller {
+    /// From where it comes, as the trusted proxies tell it. The first word stays.
+    pub(crate) fn comes_from(&self, client: IpAddr) {
+        let _ = self.0.client.set(client);
+    }
+
+    /// The key that signed it. The first word stays.
+    pub(crate) fn signed_with(&self, key: &KeyId) {
+        let _ = self.0.key.set(key.clone());
+    }
+}
+
+fn report(failure: Option<&ApiError>, response: &Response, Caller(caller): &Caller, started: Instant) {
     let status = response.status().as_u16();
     let elapsed_ms = started.elapsed().as_millis();
+    let client = caller.client.get().map(field::display);
+    let key = caller.key.get().map(field::display);
     match failure {
-        None => info!(status, elapsed_ms, "answered"),
-        Some(ApiError::Caller { message, .. }) => info!(status, elapsed_ms, %message, "refused"),
+        None => info!(status, elapsed_ms, client, key, "answered"),
+        Some(ApiError::Caller { message, .. }) => info!(status, elapsed_ms, client, key, %message, "refused"),
         Some(ApiError::Host { cause, .. }) if failure.is_some_and(ApiError::is_transient) => {
-            warn!(status, elapsed_ms, cause, "not served");
+            warn!(status, elapsed_ms, client, key, cause, "not served");
         }
-        Some(ApiError::Host { cause, .. }) => error!(status, elapsed_ms, cause, "failed"),
+        Some(ApiError::Host { cause, .. }) => error!(status, elapsed_ms, client, key, cause, "failed"),
     }
 }

@@ -299,8 +299,16 @@ impl Invoicing {
         let Some(invoice) = self.store.invoice(id).await?.filter(|invoice| invoice.merchant == *merchant) else {
             return Ok(None);
         };
-        let deposits = self.store.deposits_of_invoice(id).await?;
+        let deposits = self.deposits(&invoice).await?;
         Ok(Some((invoice, deposits)))
+    }
+
+    /// The deposits on an invoice's address. Costs nothing while there is none.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn deposits(&self, invoice: &Invoice) -> Result<Vec<Deposit>, StoreError> {
+        if invoice.may_have_deposits() { self.store.deposits_of_invoice(&invoice.id).await } else { Ok(Vec::new()) }
     }
 
     /// A merchant's invoices, newest first.

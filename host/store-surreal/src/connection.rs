@@ -128,6 +128,11 @@ impl Connection {
         Ok(self.call(async |db| db.select(id).await).await?)
     }
 
+    /// Whether what is in memory may be given out: nobody else writes to the store, it is open, and nothing is in doubt.
+    pub(crate) async fn trusts_memory(&self) -> bool {
+        self.keeper != Keeper::Server && self.distrusted().is_none() && self.live.read().await.is_some()
+    }
+
     /// Lets the engine answer, as long as it is open and trusted.
     async fn call<T>(&self, question: impl AsyncFnOnce(&Surreal<Any>) -> surrealdb::Result<T>) -> Result<T, AskError> {
         if let Some(reason) = self.distrusted.get() {

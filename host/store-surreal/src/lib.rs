@@ -18,6 +18,7 @@
 mod config;
 mod connection;
 mod directory;
+mod hot;
 mod list;
 mod numbers;
 mod open;

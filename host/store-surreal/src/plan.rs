@@ -4,11 +4,14 @@
 //! grouped by table without regard to their order. A changeset that contradicts itself never reaches the store.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use surrealdb::types::{RecordId, SurrealValue, Value};
 use xthonpay_domain::id::{EventId, MerchantId};
+use xthonpay_domain::invoice::Invoice;
 use xthonpay_payments::port::store::{Changeset, CommitError, Write};
 
+use crate::hot::HotRecord;
 use crate::record::balance::StoredBalance;
 use crate::record::block::ProcessedBlock;
 use crate::record::key_use::KeyUse;
@@ -65,6 +68,7 @@ pub(crate) struct Change {
 pub(crate) struct Plan {
     changes: BTreeMap<RecordId, Change>,
     events: Vec<NewEvent>,
+    hot: Vec<HotRecord>,
 }
 
 /// An event that a plan makes, and whose feed it belongs to.
@@ -94,13 +98,18 @@ impl Plan {
 
     /// One change of one record.
     pub(crate) fn of_one(id: RecordId, change: Change) -> Self {
-        Self { changes: BTreeMap::from([(id, change)]), events: Vec::new() }
+        Self { changes: BTreeMap::from([(id, change)]), ..Self::default() }
     }
 
     /// The events that are made, in the order in which the changeset makes them. Which places in the feed they get is only
     /// known when they are stored, see [`crate::writer`].
     pub(crate) fn events(&self) -> &[NewEvent] {
         &self.events
+    }
+
+    /// The records of those that are kept in memory, as the plan leaves them behind; a later one replaces an earlier one.
+    pub(crate) fn hot(&self) -> &[HotRecord] {
+        &self.hot
     }
 
     /// The changes.
@@ -139,9 +148,13 @@ impl Plan {
                     let (merchant, invoice) = (new.merchant.clone(), new.id.clone());
                     self.create(id, &TakenExternalId { merchant, external_id, invoice }, Vec::new())?;
                 }
+                self.hot.push(HotRecord::Invoice(Arc::new(Invoice::clone(new))));
                 self.create(invoice::id(&new.id), new.as_ref(), invoice::entries(new))
             }
-            Write::UpdateInvoice(next) => self.revise(invoice::id(&next.id), next.as_ref(), next.revision),
+            Write::UpdateInvoice(next) => {
+                self.hot.push(HotRecord::Invoice(Arc::new(Invoice::clone(next))));
+                self.revise(invoice::id(&next.id), next.as_ref(), next.revision)
+            }
             Write::CreateDeposit(new) => self.create(deposit::id(&new.id), new, deposit::entries(new)),
             Write::UpdateDeposit { before, after } => {
                 if before.id != after.id {
@@ -153,6 +166,7 @@ impl Plan {
             Write::SetBalance { merchant, asset, balance, from_revision } => {
                 let revision = from_revision.checked_add(1).ok_or(Contradiction)?;
                 let (merchant, asset) = (merchant.clone(), asset.clone());
+                self.hot.push(HotRecord::Balance((merchant.clone(), asset.clone()), *balance, revision));
                 let next = StoredBalance { merchant, asset, balance: *balance, revision };
                 self.begin_or_revise(balance::id(&next.merchant, &next.asset), &next, revision)
             }

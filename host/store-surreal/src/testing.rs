@@ -10,6 +10,7 @@ use proptest::test_runner::{Config, RngSeed};
 
 use crate::config::SurrealConfig;
 use crate::connection::Connection;
+use crate::hot::Hot;
 use crate::space::Space;
 use crate::writer::{Feed, Writer};
 
@@ -50,7 +51,7 @@ pub(crate) async fn with_free_bytes(bytes: u64) -> (Connection, impl Fn(u64)) {
 /// A writer of a store.
 pub(crate) async fn writer(connection: &Arc<Connection>) -> Writer {
     let feed = Feed::open(connection).await.expect("the store has a feed");
-    Writer::start(Arc::clone(connection), Arc::new(feed))
+    Writer::start(Arc::clone(connection), Arc::new(feed), Arc::new(Hot::new()))
 }
 
 /// A store in memory of its own.

@@ -22,6 +22,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use xthonpay_payments::port::store::{CommitError, StoreError};
 
 use crate::connection::Connection;
+use crate::hot::Hot;
 use crate::plan::Plan;
 
 pub(crate) use feed::Feed;
@@ -59,9 +60,9 @@ pub(crate) struct Writer {
 
 impl Writer {
     /// Starts the task. It ends when the writer is closed or dropped and everything handed in is stored.
-    pub(crate) fn start(connection: Arc<Connection>, feed: Arc<Feed>) -> Self {
+    pub(crate) fn start(connection: Arc<Connection>, feed: Arc<Feed>, hot: Arc<Hot>) -> Self {
         let (queue, incoming) = mpsc::channel(QUEUE_MAX);
-        let task = tokio::spawn(run(connection, feed, incoming));
+        let task = tokio::spawn(run(connection, feed, hot, incoming));
         Self { queue: Mutex::new(Some(queue)), task: Mutex::new(Some(task)) }
     }
 
@@ -94,7 +95,7 @@ impl Writer {
 }
 
 /// Stores what comes in until nobody can hand in anything more.
-async fn run(connection: Arc<Connection>, feed: Arc<Feed>, mut incoming: mpsc::Receiver<Job>) {
+async fn run(connection: Arc<Connection>, feed: Arc<Feed>, hot: Arc<Hot>, mut incoming: mpsc::Receiver<Job>) {
     let mut waiting = VecDeque::new();
     let mut disk_looks = interval(DISK_LOOK);
     disk_looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -117,8 +118,8 @@ async fn run(connection: Arc<Connection>, feed: Arc<Feed>, mut incoming: mpsc::R
             continue;
         }
         let storing = {
-            let (connection, feed) = (Arc::clone(&connection), Arc::clone(&feed));
-            tokio::spawn(async move { group::store(&connection, &feed, group).await })
+            let (connection, feed, hot) = (Arc::clone(&connection), Arc::clone(&feed), Arc::clone(&hot));
+            tokio::spawn(async move { group::store(&connection, &feed, &hot, group).await })
         };
         if let Err(error) = storing.await {
             connection.distrust(&format!("a transaction ended in a defect ({error}): restart the host"));

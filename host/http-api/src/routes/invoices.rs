@@ -72,6 +72,6 @@ pub(crate) async fn list(api: &Api, call: &Call) -> Result<Answer, ApiError> {
 }
 
 async fn with_payments(api: &Api, invoice: Invoice) -> Result<InvoiceSnapshot, ApiError> {
-    let deposits = api.store.deposits_of_invoice(&invoice.id).await?;
+    let deposits = api.invoicing.deposits(&invoice).await?;
     Ok(InvoiceSnapshot::new(&invoice, &deposits, api.catalog.as_ref()))
 }

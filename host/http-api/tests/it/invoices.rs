@@ -188,7 +188,10 @@ async fn payments_and_money_are_shown_wherever_they_belong() {
     let deposit = Deposit::seen(transfer, block, key.merchant.clone(), id.parse().ok(), 1);
     let balance = Balance { available: Amount::from_units(u128::MAX), held: Amount::from_units(1) };
     let asset = "bsc:USDT".parse().expect("an asset");
-    let changes = Changeset::new().with(Write::CreateDeposit(deposit)).with(Write::SetBalance {
+    let mut touched = world.store.invoice(&id.parse().expect("an id")).await.expect("a store").expect("was made");
+    (touched.events, touched.revision) = (touched.events + 1, touched.revision + 1);
+    let touched = Write::UpdateInvoice(Box::new(touched));
+    let changes = Changeset::new().with(Write::CreateDeposit(deposit)).with(touched).with(Write::SetBalance {
         merchant: key.merchant.clone(),
         asset,
         balance,

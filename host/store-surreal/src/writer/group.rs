@@ -7,6 +7,7 @@ use super::feed::Feed;
 use super::presence::{self, Presence};
 use super::{Job, pause};
 use crate::connection::Connection;
+use crate::hot::Hot;
 use crate::statements;
 use crate::tx::{Outcome, tx};
 
@@ -30,7 +31,7 @@ enum GroupResult {
 ///
 /// If the group does not go through because of one plan, its halves are stored one after the other, and so on, until those
 /// plans stand alone that are to blame: the others are stored without them.
-pub(super) async fn store(connection: &Connection, feed: &Feed, group: Vec<Job>) {
+pub(super) async fn store(connection: &Connection, feed: &Feed, hot: &Hot, group: Vec<Job>) {
     let mut parts = vec![group];
     while let Some(mut part) = parts.pop() {
         let result = match connection.look_at_space() {
@@ -43,6 +44,11 @@ pub(super) async fn store(connection: &Connection, feed: &Feed, group: Vec<Job>)
             parts.push(second);
             parts.push(part);
             continue;
+        }
+        let records = part.iter().flat_map(|job| job.plan.hot());
+        match result {
+            GroupResult::Stored => hot.stored(records),
+            GroupResult::Refused | GroupResult::Failed(_) | GroupResult::Unavailable(_) => hot.forget(records),
         }
         for job in part {
             job.finish(match &result {

@@ -87,7 +87,7 @@ async fn one_that_is_refused_does_not_fail_its_neighbours() {
         })
         .unzip();
     let feed = Feed::open(&connection).await.expect("readable");
-    group::store(&connection, &feed, group).await;
+    group::store(&connection, &feed, &Hot::new(), group).await;
     for (number, answer) in answers.into_iter().enumerate() {
         let expected = if number == 7 || number == 33 { Err(CommitError::Refused) } else { Ok(()) };
         assert_eq!(answer.await.expect("each is answered"), expected, "{number}");
@@ -135,7 +135,7 @@ fn id(number: u64) -> EventId {
 /// Stores each list of plans as one group.
 async fn store_groups(connection: &Connection, feed: &Feed, groups: Vec<Vec<Plan>>) {
     for group in groups {
-        group::store(connection, feed, group.into_iter().map(job).collect()).await;
+        group::store(connection, feed, &Hot::new(), group.into_iter().map(job).collect()).await;
     }
 }
 
@@ -172,7 +172,7 @@ async fn a_feed_that_went_on_without_this_process_goes_on_behind_that() {
     assert_eq!(feed.end(), 5);
     // What is refused for a reason of its own is still refused.
     let (done, answer) = oneshot::channel();
-    group::store(&connection, &elsewhere, vec![Job { plan: create(1), done }]).await;
+    group::store(&connection, &elsewhere, &Hot::new(), vec![Job { plan: create(1), done }]).await;
     assert_eq!(answer.await.expect("answered"), Err(CommitError::Refused));
     assert_eq!((elsewhere.end(), places(&connection).await.len()), (5, 4));
 }
