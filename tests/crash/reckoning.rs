@@ -14,6 +14,8 @@ use xthonpay_tests::{BoxError, wait};
 use crate::shop::Order;
 use crate::stage::{HOOK, Stage};
 
+/// How long the audit may take: it reads every block from the chain node, which serves full blocks slowly.
+const AUDIT_MAX: Duration = Duration::from_secs(15 * 60);
 /// How long the webhooks of the last payments may take. Each is tried again after a second.
 const WEBHOOKS_MAX: Duration = Duration::from_secs(60);
 
@@ -141,7 +143,7 @@ async fn webhooks(stage: &Stage, client: &MerchantClient, difference: &mut Diffe
 
 /// The host's own audit, in its words.
 async fn audit(stage: &Stage, difference: &mut Difference) -> Result<(), BoxError> {
-    let output = stage.host.command(&["audit", "--full", "--json"]).await?;
+    let output = stage.host.command_within(AUDIT_MAX, &["audit", "--full", "--json"]).await?;
     if !output.status.success() {
         let (printed, said) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
         let printed: Value = serde_json::from_str(&printed).unwrap_or_else(|_| printed.as_ref().into());

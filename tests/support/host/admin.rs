@@ -30,10 +30,14 @@ pub struct Merchant {
 /// # Errors
 /// When it cannot be started or does not end in time; a failure of the command itself is an [`Output`].
 pub async fn run(binary: &Path, arguments: &[&str]) -> Result<Output, BoxError> {
+    run_within(COMMAND_TIMEOUT, binary, arguments).await
+}
+
+async fn run_within(limit: Duration, binary: &Path, arguments: &[&str]) -> Result<Output, BoxError> {
     let mut command = Command::from(without_our_variables(binary));
     command.args(arguments).stdin(std::process::Stdio::null()).kill_on_drop(true);
-    let output = tokio::time::timeout(COMMAND_TIMEOUT, command.output()).await;
-    Ok(output.map_err(|_| format!("{arguments:?} did not end within {COMMAND_TIMEOUT:?}"))??)
+    let output = tokio::time::timeout(limit, command.output()).await;
+    Ok(output.map_err(|_| format!("{arguments:?} did not end within {limit:?}"))??)
 }
 
 impl HostProcess {
@@ -42,9 +46,17 @@ impl HostProcess {
     /// # Errors
     /// As [`run`].
     pub async fn command(&self, arguments: &[&str]) -> Result<Output, BoxError> {
+        self.command_within(COMMAND_TIMEOUT, arguments).await
+    }
+
+    /// The same, for a command that may take longer.
+    ///
+    /// # Errors
+    /// As [`run`].
+    pub async fn command_within(&self, limit: Duration, arguments: &[&str]) -> Result<Output, BoxError> {
         let config = self.config_file();
         let config = config.to_str().ok_or("a path that is no text")?;
-        run(self.binary(), &[arguments, &["--config", config]].concat()).await
+        run_within(limit, self.binary(), &[arguments, &["--config", config]].concat()).await
     }
 
     /// The JSON that a command prints.
