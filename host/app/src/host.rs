@@ -388,6 +388,7 @@ impl Joints<'_> {
             idempotency: Arc::new(Idempotency::new(self.store(), vault)),
             clock: Arc::clone(&self.deployment.clock),
             allow_timestamp_scheme: self.config.allow_timestamp_scheme,
+            test_mode: self.config.test_mode,
         }
     }
 

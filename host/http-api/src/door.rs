@@ -179,8 +179,9 @@ async fn admit(
 ) -> Result<Call, ApiError> {
     let config = &shared.api.config;
     let (head, body) = request.into_parts();
-    let body = read(body, config).await?;
     let client = client(&head.headers, &head.extensions, config)?;
+    shared.api.access.check_origin(client)?;
+    let body = read(body, config).await?;
     let credential = |name, shown| one(&head.headers, name, Fault::Unauthorized, shown);
     let key = credential(X_API_KEY, "X-API-Key")?;
     let timestamp = credential(X_TIMESTAMP, "X-Timestamp")?;

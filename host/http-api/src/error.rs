@@ -324,7 +324,7 @@ impl From<AccessError> for ApiError {
         match error {
             AccessError::Unauthorized => Self::caller(Fault::Unauthorized, message),
             AccessError::ClockSkew { .. } => Self::at(Fault::ClockSkew, "X-Timestamp", message),
-            AccessError::KeyRevoked => Self::caller(Fault::KeyRevoked, message),
+            AccessError::KeyRevoked | AccessError::TestModeOff => Self::caller(Fault::KeyRevoked, message),
             AccessError::KeyExpired { .. } => Self::caller(Fault::KeyExpired, message),
             AccessError::SchemeDisabled { .. } | AccessError::SchemeTooWeak => {
                 Self::caller(Fault::KeyRegenerationRequired, message)

@@ -130,6 +130,11 @@ pub enum AccessError {
     /// The key was revoked.
     #[error("this key was revoked")]
     KeyRevoked,
+    /// A key for play money, and the operator switched test mode off.
+    #[error(
+        "this deployment has no test mode, so it accepts no test keys: set test_mode.enabled = true, or use a live key"
+    )]
+    TestModeOff,
     /// The key's time is over.
     #[error("this key expired{}", successor(.replaced_by.as_ref()))]
     KeyExpired {
@@ -185,6 +190,7 @@ impl AccessError {
             Self::Unauthorized
             | Self::ClockSkew { .. }
             | Self::KeyRevoked
+            | Self::TestModeOff
             | Self::KeyExpired { .. }
             | Self::IpNotAllowed { .. }
             | Self::ScopeRequired { .. }
@@ -226,6 +232,8 @@ pub struct Access {
     pub clock: Arc<dyn Clock>,
     /// Whether keys of the `timestamp` scheme are accepted at all.
     pub allow_timestamp_scheme: bool,
+    /// Whether keys for play money are accepted at all.
+    pub test_mode: bool,
 }
 
 /// A request that is signed by the key which it names. Whether it may pass is not said yet.
@@ -257,12 +265,19 @@ impl Access {
     /// # Errors
     /// [`AccessError::TooManyFailures`], [`AccessError::Unauthorized`], or the host's own.
     pub async fn identify<'a>(&self, request: SignedRequest<'a>) -> Result<Identified<'a>, AccessError> {
-        // Before anything is looked up, so that guessing costs nothing but this.
-        self.limits
-            .check_origin(request.peer, self.clock.now())
-            .map_err(|wait| AccessError::TooManyFailures { wait })?;
+        self.check_origin(request.peer)?;
         let identified = self.check_signature(request).await;
         self.hold_to_account(request.peer, identified)
+    }
+
+    /// Whether anything from an address is looked at now. To be asked before anything is read or looked up, so that guessing
+    /// costs nothing but this.
+    ///
+    /// # Errors
+    /// [`AccessError::TooManyFailures`].
+    pub fn check_origin(&self, peer: IpAddr) -> Result<(), AccessError> {
+        let checked = self.limits.check_origin(peer, self.clock.now());
+        checked.map_err(|wait| AccessError::TooManyFailures { wait })
     }
 
     /// The second half: whether its key may make it. Counts it among the requests of the key if it passes.
@@ -310,6 +325,9 @@ impl Access {
         let stamp = self.check_timestamp(request.timestamp, key.scheme)?;
         if key.revoked_at.is_some() {
             return Err(AccessError::KeyRevoked);
+        }
+        if key.id.mode() == Mode::Test && !self.test_mode {
+            return Err(AccessError::TestModeOff);
         }
         if key.expires_at.is_some_and(|end| end <= now) {
             return Err(AccessError::KeyExpired { replaced_by: key.replaced_by.clone() });

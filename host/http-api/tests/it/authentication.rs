@@ -1,6 +1,6 @@
 //! Who may call: every refusal of the door. The walk over all calls is in `policy_table`.
 
-use xthonpay_domain::access::{Scope, SignatureScheme};
+use xthonpay_domain::access::{Mode, Scope, SignatureScheme};
 use xthonpay_domain::time::Timestamp;
 
 use crate::metrics::scrape;
@@ -274,6 +274,18 @@ async fn revoked_keys_and_schemes_switched_off_are_told_so() {
     assert_eq!(world.get(&old, "/v1/balance").await.outcome(), (401, "KEY_REGENERATION_REQUIRED", ""));
     let forged = TestKey { secret: "xps_live_0".to_owned(), ..revoked };
     assert_eq!(world.get(&forged, "/v1/balance").await.outcome(), (401, "UNAUTHORIZED", ""), "told to owners only");
+}
+
+#[tokio::test]
+async fn a_test_key_opens_nothing_where_test_mode_is_off() {
+    for (on, expected) in [(true, (200, "", "")), (false, (401, "KEY_REVOKED", ""))] {
+        let world = World::with(|api| api.access.test_mode = on);
+        let merchant = world.merchant().await;
+        let test = world.key_of(Mode::Test, &merchant, &BOTH, |_| ()).await;
+        assert_eq!(world.get(&test, "/v1/balance").await.outcome(), expected, "{on}");
+        let live = world.key_with(&merchant, &BOTH, |_| ()).await;
+        assert_eq!(world.get(&live, "/v1/balance").await.outcome(), (200, "", ""));
+    }
 }
 
 #[tokio::test]

@@ -143,6 +143,7 @@ impl World {
                 idempotency: Arc::new(Idempotency::new(store.clone(), Arc::new(OpenVault))),
                 clock: clock.clone(),
                 allow_timestamp_scheme: true,
+                test_mode: true,
             },
             invoicing: Invoicing {
                 store: store.clone(),
@@ -234,7 +235,18 @@ impl World {
         scopes: &[Scope],
         change: impl FnOnce(&mut Key),
     ) -> TestKey {
-        let id = KeyId::from_random(Mode::Live, bytes(self.random.as_ref()));
+        self.key_of(Mode::Live, merchant, scopes, change).await
+    }
+
+    /// A key for this kind of money.
+    pub(crate) async fn key_of(
+        &self,
+        mode: Mode,
+        merchant: &MerchantId,
+        scopes: &[Scope],
+        change: impl FnOnce(&mut Key),
+    ) -> TestKey {
+        let id = KeyId::from_random(mode, bytes(self.random.as_ref()));
         let secret = format!("xps_live_{}", hex::encode(bytes::<32>(self.random.as_ref())));
         let mut key = Key {
             id: id.clone(),

@@ -126,6 +126,7 @@ fn limited(world: &World, requests: u32, failures: u32) -> Access {
         idempotency: Arc::new(Idempotency::new(world.store.clone(), Arc::new(PlainVault))),
         clock: world.clock.clone(),
         allow_timestamp_scheme: true,
+        test_mode: true,
     }
 }
 
