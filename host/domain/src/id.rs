@@ -125,6 +125,10 @@ id_type! {
     EndpointId, "whe_"
 }
 id_type! {
+    /// A withdrawal that was asked for.
+    WithdrawalId, "wd_"
+}
+id_type! {
     /// A request, echoed as `X-Request-Id`.
     RequestId, "req_"
 }

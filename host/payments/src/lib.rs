@@ -24,3 +24,4 @@ pub mod settlement;
 pub mod simulation;
 pub mod snapshot;
 pub mod wake;
+pub mod withdrawal_review;

@@ -49,6 +49,23 @@ pub(crate) mod invoice_rules {
     });
 }
 
+/// The hook `withdrawal-policy`.
+pub(crate) mod withdrawal_policy {
+    wasmtime::component::bindgen!({
+        path: "../../wit",
+        inline: "
+            package xthonpay:runtime-withdrawal-policy;
+
+            world withdrawal-policy-hook {
+                export xthonpay:hooks/withdrawal-policy@0.1.0;
+            }
+        ",
+        world: "xthonpay:runtime-withdrawal-policy/withdrawal-policy-hook",
+        with: { "xthonpay:host/types@0.1.0": super::base::xthonpay::host::types },
+        exports: { default: async },
+    });
+}
+
 /// The hook `webhook-format`.
 pub(crate) mod webhook_format {
     wasmtime::component::bindgen!({

@@ -38,7 +38,7 @@ pub struct HookBindings {
     pub webhook_format: Option<String>,
     /// The flow of the bot. Not served in this version.
     pub bot_flow: Option<String>,
-    /// The policies for withdrawals. Not served in this version.
+    /// The policies for withdrawals, in the order in which they are asked; the strictest answer counts.
     pub withdrawal_policy: Vec<String>,
 }
 

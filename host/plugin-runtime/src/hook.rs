@@ -6,6 +6,7 @@
 
 mod invoice_rules;
 mod webhook_format;
+mod withdrawal_policy;
 
 use core::fmt;
 use core::time::Duration;
@@ -17,12 +18,14 @@ use tokio::time::Instant;
 use tracing::{debug, error};
 use wasmtime::Store;
 use wasmtime::component::{Instance, InstancePre};
+use xthonpay_domain::amount::{Amount, Decimals};
+use xthonpay_domain::asset::AssetId;
 use xthonpay_domain::text::is_deceptive;
 use xthonpay_payments::port::clock::Clock;
 use xthonpay_payments::port::hooks::{HookFailure, OnFailure};
 
 use crate::artefact::Digest;
-use crate::bindings::base::xthonpay::host::types::{CallInfo, Detail, HookError};
+use crate::bindings::base::xthonpay::host::types::{CallInfo, Detail, HookError, Money};
 use crate::breaker::{Breaker, End, Leave, Standstill};
 use crate::fault::{CallFault, RETRY_LATER, standstill_text};
 use crate::instance::{Call, CallState, Runner, Work};
@@ -34,9 +37,13 @@ use crate::policy::Policies;
 
 pub(crate) use invoice_rules::InvoiceRulesHook;
 pub(crate) use webhook_format::WebhookFormatHook;
+pub(crate) use withdrawal_policy::WithdrawalPolicyHook;
 
 /// Bytes of a plugin's code and message that a failure repeats.
 const DETAIL_BYTES_MAX: usize = 300;
+
+/// Bytes of the word of a refusal: merchants match on it.
+const REFUSAL_CODE_BYTES_MAX: usize = 64;
 
 /// Bytes of a digest that make a call's id: 128 bits, so that no two facts share one.
 const CALL_ID_BYTES: usize = 16;
@@ -50,7 +57,7 @@ pub enum Hook {
     WebhookFormat,
     /// The flow of the bot. Not served in this version.
     BotFlow,
-    /// Policies for withdrawals. Not served in this version.
+    /// Policies for withdrawals.
     WithdrawalPolicy,
 }
 
@@ -248,6 +255,11 @@ fn call_info(call: &Call, merchant: String, attempt: u32) -> CallInfo {
     CallInfo { call_id: call.id.clone(), merchant_id: merchant, at: call.at.as_millis(), attempt, attrs: Vec::new() }
 }
 
+/// An amount as the contract writes it.
+fn money(asset: &AssetId, amount: Amount, decimals: Decimals) -> Money {
+    Money { asset: asset.to_string(), amount: amount.to_decimal(decimals), attrs: Vec::new() }
+}
+
 /// Bytes of named values.
 fn attrs_bytes(attrs: &[(String, String)]) -> usize {
     attrs.iter().map(|(key, value)| key.len().saturating_add(value.len())).sum()
@@ -256,6 +268,15 @@ fn attrs_bytes(attrs: &[(String, String)]) -> usize {
 /// A value of an answer that breaks the contract.
 fn bad(what: impl Into<String>) -> CallFault {
     CallFault::BadOutput { what: what.into() }
+}
+
+/// The word of a refusal, for programs: lower case, joined by `_`.
+fn refusal_code(field: &str, text: String) -> Result<String, CallFault> {
+    let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
+    if text.is_empty() || text.len() > REFUSAL_CODE_BYTES_MAX || !text.bytes().all(allowed) {
+        return Err(bad(format!("{field} is not 1 to {REFUSAL_CODE_BYTES_MAX} lower-case letters, digits and `_`")));
+    }
+    Ok(text)
 }
 
 /// A sentence of an answer that people will read.

@@ -10,17 +10,17 @@ use thiserror::Error;
 use tracing::warn;
 use xthonpay_domain::text::PluginName;
 use xthonpay_payments::port::clock::Clock;
-use xthonpay_payments::port::hooks::{Hooks, InvoiceRules, WebhookFormat};
+use xthonpay_payments::port::hooks::{Hooks, InvoiceRules, WebhookFormat, WithdrawalPolicy};
 
 use crate::artefact::Digest;
 use crate::config::{PluginConfig, RuntimeConfig};
 use crate::engine::{EngineError, Sandbox};
 use crate::fault::{PluginFault, standstill_text};
-use crate::hook::{Bound, Hook, InvoiceRulesHook, Served, State, WebhookFormatHook};
+use crate::hook::{Bound, Hook, InvoiceRulesHook, Served, State, WebhookFormatHook, WithdrawalPolicyHook};
 use crate::loader::{About, Loader};
 
-/// Rules that may be chained. Every draft waits for all of them.
-const RULES_MAX: usize = 16;
+/// Plugins that may be chained. Every draft waits for all rules, and every withdrawal for all policies.
+const CHAIN_MAX: usize = 16;
 
 /// Formats that endpoints may choose from. Each is a plugin in memory.
 const FORMATS_MAX: usize = 16;
@@ -75,9 +75,11 @@ pub enum LoadError {
         /// How many.
         count: usize,
     },
-    /// Too many rules in the chain.
-    #[error("hooks.invoice-rules names {count} plugins, more than {RULES_MAX}: remove some")]
-    TooManyRules {
+    /// Too many plugins in a chain.
+    #[error("hooks.{hook} names {count} plugins, more than {CHAIN_MAX}: remove some")]
+    ChainTooLong {
+        /// The hook.
+        hook: Hook,
         /// How many.
         count: usize,
     },
@@ -115,7 +117,7 @@ impl LoadError {
             | Self::FormatNotConfigured { .. }
             | Self::FormatTwice { .. }
             | Self::TooManyFormats { .. }
-            | Self::TooManyRules { .. }
+            | Self::ChainTooLong { .. }
             | Self::RequiredUnbound { .. } => false,
         }
     }
@@ -201,6 +203,7 @@ struct Set {
     format: Option<Arc<Bound<WebhookFormatHook>>>,
     /// What endpoints may choose besides the bound format.
     formats: Vec<Arc<Bound<WebhookFormatHook>>>,
+    policies: Vec<Arc<Bound<WithdrawalPolicyHook>>>,
 }
 
 /// The plugins of a host.
@@ -233,6 +236,9 @@ impl PluginHost {
         for name in config.formats.iter().map(PluginName::as_str).filter(|name| !is_bound(name)) {
             set.formats.push(bind(&loader, name, &config).await?);
         }
+        for name in &config.bindings.withdrawal_policy {
+            set.policies.push(bind(&loader, name, &config).await?);
+        }
         Ok(Self { loader, set: ArcSwap::from_pointee(set), unbound })
     }
 
@@ -245,12 +251,16 @@ impl PluginHost {
         let set = self.set.load_full();
         let is_rules = set.rules.iter().any(|bound| bound.name == name);
         let is_format = set.formats_of_endpoints().any(|bound| bound.name == name);
+        let is_policy = set.policies.iter().any(|bound| bound.name == name);
         if is_rules {
             let fresh = candidate(&self.loader, name, config).await?;
             self.set.rcu(|set| set.with_rules(&fresh));
         } else if is_format {
             let fresh = candidate(&self.loader, name, config).await?;
             self.set.rcu(|set| set.with_format(&fresh));
+        } else if is_policy {
+            let fresh = candidate(&self.loader, name, config).await?;
+            self.set.rcu(|set| set.with_policy(&fresh));
         } else {
             return Err(ReloadError::NotBound { plugin: name.to_owned() });
         }
@@ -264,7 +274,8 @@ impl PluginHost {
         let unbound = |name: &String| PluginReport { name: name.clone(), hook: None, state: PluginState::Unbound };
         let rules = set.rules.iter().map(|bound| bound.report());
         let formats = set.formats_of_endpoints().map(|bound| bound.report());
-        rules.chain(formats).chain(self.unbound.iter().map(unbound)).collect()
+        let policies = set.policies.iter().map(|bound| bound.report());
+        rules.chain(formats).chain(policies).chain(self.unbound.iter().map(unbound)).collect()
     }
 
     /// Whether a bound plugin is not loaded, or is left alone because it failed too often.
@@ -278,6 +289,10 @@ impl PluginHost {
 impl Hooks for PluginHost {
     fn invoice_rules(&self) -> Vec<Arc<dyn InvoiceRules>> {
         self.set.load().rules.iter().map(|bound| Arc::clone(bound) as Arc<dyn InvoiceRules>).collect()
+    }
+
+    fn withdrawal_policies(&self) -> Vec<Arc<dyn WithdrawalPolicy>> {
+        self.set.load().policies.iter().map(|bound| Arc::clone(bound) as Arc<dyn WithdrawalPolicy>).collect()
     }
 
     fn webhook_format(&self) -> Option<Arc<dyn WebhookFormat>> {
@@ -301,6 +316,11 @@ impl Set {
     fn with_format(&self, fresh: &Arc<Bound<WebhookFormatHook>>) -> Self {
         let format = self.format.iter().map(|bound| newer(bound, fresh)).next();
         Self { format, formats: exchanged(&self.formats, fresh), ..self.clone() }
+    }
+
+    /// The set with `fresh` in the place of the policy of the same name.
+    fn with_policy(&self, fresh: &Arc<Bound<WithdrawalPolicyHook>>) -> Self {
+        Self { policies: exchanged(&self.policies, fresh), ..self.clone() }
     }
 
     /// What endpoints may choose: the bound format first.
@@ -348,9 +368,12 @@ fn check_bindings(config: &RuntimeConfig) -> Result<BTreeSet<String>, LoadError>
     ];
     let mut unbound: BTreeSet<String> = config.plugins.keys().cloned().collect();
     for (hook, names) in bound {
+        if names.len() > CHAIN_MAX {
+            return Err(LoadError::ChainTooLong { hook, count: names.len() });
+        }
         for (position, name) in names.iter().enumerate() {
             let plugin = || (*name).clone();
-            if matches!(hook, Hook::BotFlow | Hook::WithdrawalPolicy) {
+            if hook == Hook::BotFlow {
                 return Err(LoadError::HookNotServed { hook, plugin: plugin() });
             }
             if !config.plugins.contains_key(*name) {
@@ -374,9 +397,6 @@ fn check_bindings(config: &RuntimeConfig) -> Result<BTreeSet<String>, LoadError>
             return Err(LoadError::FormatTwice { plugin: plugin() });
         }
         unbound.remove(name.as_str());
-    }
-    if bindings.invoice_rules.len() > RULES_MAX {
-        return Err(LoadError::TooManyRules { count: bindings.invoice_rules.len() });
     }
     let required = |name: &&String| config.plugins.get(*name).is_some_and(|plugin| plugin.required);
     match unbound.iter().find(required) {

@@ -61,7 +61,7 @@ struct Row {
     what: &'static str,
     /// The unit, with a space in front; empty for plain numbers.
     unit: &'static str,
-    /// The default for `invoice-rules`.
+    /// The default for `invoice-rules` and `withdrawal-policy`.
     rules: u64,
     /// The default for `webhook-format`.
     format: u64,
@@ -71,8 +71,8 @@ struct Row {
     ceiling: u64,
 }
 
-/// The table. Rules are asked while a merchant waits, so they get less time and more places than formats, which are asked
-/// by a queue. The ceilings leave room for plugins in Python; beyond them one plugin could starve the host.
+/// The table. Rules and policies are asked while a merchant waits, so they get less time and more places than formats, which
+/// are asked by a queue. The ceilings leave room for plugins in Python; beyond them one plugin could starve the host.
 const TABLE: [Row; COUNT] = [
     row(Limit::CpuMs, "cpu_ms", "processor time", " ms", 50, 50, 5, 2_000),
     row(Limit::WallMs, "wall_ms", "time of the call", " ms", 250, 500, 5, 30_000),
@@ -128,9 +128,9 @@ impl Limit {
     #[must_use]
     pub fn default_for(self, hook: Hook) -> u64 {
         match hook {
-            Hook::InvoiceRules => self.row().rules,
-            // The hooks that are not served yet have no column of their own.
-            Hook::WebhookFormat | Hook::BotFlow | Hook::WithdrawalPolicy => self.row().format,
+            Hook::InvoiceRules | Hook::WithdrawalPolicy => self.row().rules,
+            // The hook that is not served yet has no column of its own.
+            Hook::WebhookFormat | Hook::BotFlow => self.row().format,
         }
     }
 

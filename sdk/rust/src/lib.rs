@@ -2,7 +2,7 @@
 //!
 //! # In this crate
 //!
-//! Traits with a default for every method ([`InvoiceRules`], [`WebhookFormat`]), the macro [`register!`], exact
+//! Traits with a default for every method ([`InvoiceRules`], [`WebhookFormat`], [`WithdrawalPolicy`]), the macro [`register!`], exact
 //! amounts ([`Decimal`], [`Money`]), the capabilities ([`config`], [`log`], [`clock`]) and a bench for native tests
 //! (`testbench`). It depends on `wit/` alone: it knows nothing of the host's code, holds no secret, and starts
 //! nothing by itself.
@@ -26,6 +26,8 @@ pub mod raw;
 mod register;
 #[doc(hidden)]
 pub mod webhook_format;
+#[doc(hidden)]
+pub mod withdrawal_policy;
 
 pub use decimal::{Decimal, DecimalError, FRACTION_DIGITS_MAX, WHOLE_DIGITS_MAX};
 pub use error::{Detail, HookError, HostError};
@@ -33,6 +35,7 @@ pub use invoice_rules::{Advice, Draft, DraftRuling, Invoice, InvoiceRules, Invoi
 pub use money::Money;
 pub use plugin::{About, Attrs, Call, ConfigProblem, Millis, attr};
 pub use webhook_format::{Event, Message, WebhookFormat};
+pub use withdrawal_policy::{Ruling, Verdict, WithdrawalPolicy, WithdrawalRequest};
 
 /// Capabilities as the contract has them. This version of the host serves none of them: a component that calls one does
 /// not load. In a native test a call ends the test, because the bench does not answer them.

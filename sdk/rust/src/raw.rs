@@ -61,6 +61,25 @@ pub mod invoice_rules {
     });
 }
 
+/// The hook `withdrawal-policy`.
+pub mod withdrawal_policy {
+    wit_bindgen::generate!({
+        path: "../../wit",
+        inline: "
+            package xthonpay:sdk-withdrawal-policy;
+
+            world withdrawal-policy {
+                export xthonpay:hooks/withdrawal-policy@0.1.0;
+            }
+        ",
+        world: "xthonpay:sdk-withdrawal-policy/withdrawal-policy",
+        with: { "xthonpay:host/types@0.1.0": crate::raw::base::xthonpay::host::types },
+        generate_unused_types: true,
+        additional_derives: [PartialEq, Eq],
+        pub_export_macro: true,
+    });
+}
+
 /// The hook `webhook-format`.
 pub mod webhook_format {
     wit_bindgen::generate!({

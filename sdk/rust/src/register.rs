@@ -10,8 +10,8 @@
 /// xthonpay_sdk::register!(invoice_rules: Mine);
 /// ```
 ///
-/// `register!(webhook_format: Mine)` does the same for a type that implements `WebhookFormat`. In a native build it
-/// only checks that the type implements the trait.
+/// `register!(webhook_format: Mine)` and `register!(withdrawal_policy: Mine)` do the same for types that implement
+/// `WebhookFormat` and `WithdrawalPolicy`. In a native build it only checks that the type implements the trait.
 #[macro_export]
 macro_rules! register {
     (invoice_rules: $ty:ty) => {
@@ -46,6 +46,18 @@ macro_rules! register {
                     target: ::std::string::String,
                 ) -> ::core::result::Result<::core::option::Option<$crate::Message>, $crate::HookError> {
                     $crate::webhook_format::call_render::<$ty>(call, event, target)
+                }
+            }
+        });
+    };
+    (withdrawal_policy: $ty:ty) => {
+        $crate::__register_plugin!($ty as WithdrawalPolicy, withdrawal_policy, {
+            impl $crate::raw::withdrawal_policy::exports::xthonpay::hooks::withdrawal_policy::Guest for Exported {
+                fn review(
+                    call: $crate::raw::base::xthonpay::host::types::CallInfo,
+                    request: $crate::raw::withdrawal_policy::exports::xthonpay::hooks::withdrawal_policy::Request,
+                ) -> ::core::result::Result<$crate::Verdict, $crate::HookError> {
+                    $crate::withdrawal_policy::call_review::<$ty>(call, request)
                 }
             }
         });

@@ -26,6 +26,7 @@ use crate::log::Level;
 use crate::money::Money;
 use crate::plugin::{Attrs, Call, Millis};
 use crate::webhook_format::Event;
+use crate::withdrawal_policy::WithdrawalRequest;
 use crate::{Decimal, DecimalError};
 
 /// The bench's time until a test sets another: 2026-01-01T00:00:00Z.
@@ -223,6 +224,26 @@ pub fn transfer(asset: &str, moved: &str) -> Transfer {
         block_time: START + 1_000,
         confirmations: 3,
         is_final: true,
+        attrs: Attrs::new(),
+    }
+}
+
+/// A withdrawal of that much to a destination that was never used, by a key, with nothing withdrawn before.
+///
+/// # Panics
+/// When the amount is not a decimal.
+#[track_caller]
+pub fn withdrawal(asset: &str, moved: &str) -> WithdrawalRequest {
+    let value = Money::new(asset, amount(moved));
+    WithdrawalRequest {
+        id: String::from("wd_1"),
+        chain: String::from(value.chain()),
+        destination: String::from("0x52908400098527886E0F7030069857D2E4169EE7"),
+        amount: value,
+        requested_by: String::from("key:xpk_live_1"),
+        requested: START,
+        total_24h: Vec::new(),
+        destination_uses: 0,
         attrs: Attrs::new(),
     }
 }

@@ -22,7 +22,7 @@ use xthonpay_payments::invoicing::{Invoicing, NewInvoice};
 use xthonpay_payments::keys::{KeyRequest, Keys};
 use xthonpay_payments::merchants::Merchants;
 use xthonpay_payments::port::clock::Clock as _;
-use xthonpay_payments::port::hooks::{Hooks, InvoiceRules, WebhookFormat};
+use xthonpay_payments::port::hooks::{Hooks, InvoiceRules, WebhookFormat, WithdrawalPolicy};
 use xthonpay_payments::port::store::{AnswerBytes, Endpoint, EndpointState, READ_LIMIT_MAX, Store};
 use xthonpay_payments::port::vault::Sealed;
 use xthonpay_payments::scanning::changes::{Books, ScanError};
@@ -52,6 +52,10 @@ struct NoPlugins;
 
 impl Hooks for NoPlugins {
     fn invoice_rules(&self) -> Vec<Arc<dyn InvoiceRules>> {
+        Vec::new()
+    }
+
+    fn withdrawal_policies(&self) -> Vec<Arc<dyn WithdrawalPolicy>> {
         Vec::new()
     }
 

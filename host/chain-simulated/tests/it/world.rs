@@ -27,7 +27,7 @@ use xthonpay_payments::merchants::Merchants;
 use xthonpay_payments::port::clock::Clock;
 use xthonpay_payments::port::egress::{EgressError, WebhookAnswer, WebhookRequest, WebhookTransport};
 use xthonpay_payments::port::hooks::{
-    Draft, DraftRuling, HookFailure, Hooks, InvoiceRules, PaymentReview, WebhookFormat,
+    Draft, DraftRuling, HookFailure, Hooks, InvoiceRules, PaymentReview, WebhookFormat, WithdrawalPolicy,
 };
 use xthonpay_payments::port::random::bytes;
 use xthonpay_payments::port::store::{Key, Store as _};
@@ -229,6 +229,10 @@ struct Rules {
 impl Hooks for Rules {
     fn invoice_rules(&self) -> Vec<Arc<dyn InvoiceRules>> {
         vec![Arc::new(self.clone())]
+    }
+
+    fn withdrawal_policies(&self) -> Vec<Arc<dyn WithdrawalPolicy>> {
+        Vec::new()
     }
 
     fn webhook_format(&self) -> Option<Arc<dyn WebhookFormat>> {

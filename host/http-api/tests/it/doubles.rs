@@ -9,7 +9,7 @@ use xthonpay_domain::invoice::url_text::CallbackUrl;
 use xthonpay_domain::text::PluginName;
 use xthonpay_payments::port::egress::{EgressError, WebhookAnswer, WebhookRequest, WebhookTransport};
 use xthonpay_payments::port::hooks::{
-    Draft, DraftRuling, HookFailure, Hooks, InvoiceRules, OnFailure, PaymentReview, WebhookFormat,
+    Draft, DraftRuling, HookFailure, Hooks, InvoiceRules, OnFailure, PaymentReview, WebhookFormat, WithdrawalPolicy,
 };
 use xthonpay_payments::port::signer::{AddressSource, DeriveError};
 use xthonpay_payments::port::vault::{Purpose, Sealed, Secret, Vault, VaultError};
@@ -95,6 +95,10 @@ impl MoodyHooks {
 impl Hooks for MoodyHooks {
     fn invoice_rules(&self) -> Vec<Arc<dyn InvoiceRules>> {
         if self.mood() == Mood::Absent { Vec::new() } else { vec![Arc::new(self.clone())] }
+    }
+
+    fn withdrawal_policies(&self) -> Vec<Arc<dyn WithdrawalPolicy>> {
+        Vec::new()
     }
 
     fn webhook_format(&self) -> Option<Arc<dyn WebhookFormat>> {

@@ -7,12 +7,14 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use thiserror::Error;
+use xthonpay_domain::access::KeyId;
+use xthonpay_domain::address::Address;
 use xthonpay_domain::amount::{Amount, Decimals};
 use xthonpay_domain::asset::AssetId;
 use xthonpay_domain::block::BlockNumber;
 use xthonpay_domain::deposit::Deposit;
 use xthonpay_domain::event::Event;
-use xthonpay_domain::id::MerchantId;
+use xthonpay_domain::id::{MerchantId, WithdrawalId};
 use xthonpay_domain::invoice::Invoice;
 use xthonpay_domain::invoice::Proposal;
 use xthonpay_domain::invoice::assessment::Advice;
@@ -147,10 +149,85 @@ pub trait WebhookFormat: Send + Sync {
     async fn render(&self, event: &Event, target: &str) -> Result<Option<Rendered>, HookFailure>;
 }
 
+/// Who asks for a withdrawal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Requester {
+    /// The holder of a key.
+    Key(KeyId),
+    /// A person in a chat, by the chat's own id of that person.
+    Chat(String),
+    /// The operator.
+    Admin,
+}
+
+/// A withdrawal that is asked for, before money is held for it.
+#[derive(Clone, Debug)]
+pub struct WithdrawalRequest {
+    /// Its id.
+    pub id: WithdrawalId,
+    /// Whose money.
+    pub merchant: MerchantId,
+    /// Where it shall go.
+    pub destination: Address,
+    /// What, and on which chain.
+    pub asset: AssetId,
+    /// Decimals of that asset.
+    pub decimals: Decimals,
+    /// How much.
+    pub amount: Amount,
+    /// Who asks.
+    pub requested_by: Requester,
+    /// When it was asked for, by the host's clock.
+    pub requested_at: Timestamp,
+    /// What the merchant withdrew in the 24 hours before, by asset with its decimals, this request not counted.
+    pub total_24h: Vec<(AssetId, Decimals, Amount)>,
+    /// How many withdrawals of the merchant to this destination are final.
+    pub destination_uses: u32,
+    /// Now, by the host's clock.
+    pub at: Timestamp,
+}
+
+/// How a withdrawal may go on, from the mildest to the strictest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum WithdrawalRuling {
+    /// As it is.
+    Allow,
+    /// After the owner gave a fresh one-time code.
+    RequireTotp,
+    /// After a second person approved it.
+    RequireApproval,
+    /// Not at all.
+    Deny,
+}
+
+/// A ruling with its reason.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WithdrawalVerdict {
+    /// How it may go on.
+    pub ruling: WithdrawalRuling,
+    /// A stable word for machines; empty for [`WithdrawalRuling::Allow`].
+    pub code: String,
+    /// A sentence for the merchant; empty for [`WithdrawalRuling::Allow`].
+    pub message: String,
+}
+
+/// Reviews withdrawals.
+#[async_trait]
+pub trait WithdrawalPolicy: Send + Sync {
+    /// Judges a request. May be asked about one request more than once.
+    ///
+    /// # Errors
+    /// [`HookFailure`], whose policy is [`OnFailure::Closed`]: a request that was not reviewed does not go on.
+    async fn review(&self, request: &WithdrawalRequest) -> Result<WithdrawalVerdict, HookFailure>;
+}
+
 /// The plugins that are bound right now. Asked at every call, so that a swap takes effect at once.
 pub trait Hooks: Send + Sync {
     /// The rules in their order; empty means the built-in ones.
     fn invoice_rules(&self) -> Vec<Arc<dyn InvoiceRules>>;
+
+    /// The policies for withdrawals in their order; empty leaves it to the host's own rules.
+    fn withdrawal_policies(&self) -> Vec<Arc<dyn WithdrawalPolicy>>;
 
     /// The webhook format of the deployment; `None` means the built-in one.
     fn webhook_format(&self) -> Option<Arc<dyn WebhookFormat>>;

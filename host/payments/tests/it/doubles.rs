@@ -13,6 +13,7 @@ use xthonpay_domain::text::PluginName;
 use xthonpay_payments::port::egress::{EgressError, WebhookAnswer, WebhookRequest, WebhookTransport};
 use xthonpay_payments::port::hooks::{
     Draft, DraftRuling, HookFailure, Hooks, InvoiceRules, OnFailure, PaymentReview, Rendered, WebhookFormat,
+    WithdrawalPolicy,
 };
 pub(crate) use xthonpay_tests::path_addresses::PathAddresses;
 pub(crate) use xthonpay_tests::plain_vault::PlainVault;
@@ -122,6 +123,10 @@ impl ScriptedHooks {
 impl Hooks for ScriptedHooks {
     fn invoice_rules(&self) -> Vec<Arc<dyn InvoiceRules>> {
         lock(&self.rules).clone()
+    }
+
+    fn withdrawal_policies(&self) -> Vec<Arc<dyn WithdrawalPolicy>> {
+        Vec::new()
     }
 
     fn webhook_format(&self) -> Option<Arc<dyn WebhookFormat>> {

@@ -16,7 +16,7 @@ use xthonpay_domain::invoice::{Invoice, Proposal, Tolerance};
 use xthonpay_domain::text::{MetadataKey, MetadataValue};
 use xthonpay_payments::port::hooks::{Draft, DraftRuling, HookFailure, InvoiceRules, PaymentReview};
 
-use super::{Bound, Hook, Served, attrs_bytes, bad, call_id, call_info, sentence};
+use super::{Bound, Hook, Served, attrs_bytes, bad, call_id, call_info, money, refusal_code, sentence};
 use crate::bindings::base::xthonpay::host::types as wit;
 use crate::bindings::invoice_rules::exports::xthonpay::hooks::invoice_rules as wit_rules;
 use crate::bindings::invoice_rules::{self as bindings, InvoiceRulesHookPre};
@@ -28,9 +28,6 @@ const ON_PAYMENT: &str = "on-payment";
 
 /// A whole, in basis points: no more of a price can be missing.
 const BPS_MAX: u32 = 10_000;
-
-/// Bytes of a refusal's word: merchants match on it.
-const REFUSAL_CODE_BYTES_MAX: usize = 64;
 
 /// Bytes of a refusal's sentence: it ends up in an answer of the REST interface.
 const REFUSAL_MESSAGE_BYTES_MAX: usize = 512;
@@ -123,10 +120,6 @@ fn draft_id(draft: &Draft) -> String {
     call_id(ON_DRAFT, &parts)
 }
 
-fn money(asset: &AssetId, amount: Amount, decimals: Decimals) -> wit::Money {
-    wit::Money { asset: asset.to_string(), amount: amount.to_decimal(decimals), attrs: Vec::new() }
-}
-
 fn metadata(entries: &[(MetadataKey, MetadataValue)]) -> Vec<(String, String)> {
     entries.iter().map(|(key, value)| (key.to_string(), value.to_string())).collect()
 }
@@ -207,7 +200,7 @@ fn ruling_from_wit(ruling: wit_rules::DraftRuling, decimals: Decimals) -> Result
     match ruling {
         wit_rules::DraftRuling::Accept(terms) => proposal_from_wit(&terms, decimals).map(DraftRuling::Accept),
         wit_rules::DraftRuling::Refuse(refusal) => Ok(DraftRuling::Refuse {
-            code: code("refusal.code", refusal.code)?,
+            code: refusal_code("refusal.code", refusal.code)?,
             message: sentence("refusal.message", refusal.message, REFUSAL_MESSAGE_BYTES_MAX)?,
         }),
     }
@@ -237,15 +230,6 @@ fn without_trailing_zeros(decimal: &str) -> &str {
         Some(_) => decimal.trim_end_matches('0'),
         None => decimal,
     }
-}
-
-/// A word for programs: lower case, joined by `_`.
-fn code(field: &str, text: String) -> Result<String, CallFault> {
-    let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
-    if text.is_empty() || text.len() > REFUSAL_CODE_BYTES_MAX || !text.bytes().all(allowed) {
-        return Err(bad(format!("{field} is not 1 to {REFUSAL_CODE_BYTES_MAX} lower-case letters, digits and `_`")));
-    }
-    Ok(text)
 }
 
 fn option_bytes(text: Option<&String>) -> usize {

@@ -52,6 +52,14 @@ impl Bench {
         bench
     }
 
+    /// A bench with one plugin for `withdrawal-policy`, and further lines of its table.
+    pub(crate) fn policy(guest: &Guest, table: &str) -> Self {
+        let mut bench = Self::new();
+        bench.add(NAME, "withdrawal-policy", &guest.component(), table);
+        bench.config.bindings.withdrawal_policy.push(NAME.to_owned());
+        bench
+    }
+
     /// Where something of a plugin is.
     pub(crate) fn path(&self, file: &str) -> PathBuf {
         self.folder.path().join(file)
@@ -60,7 +68,7 @@ impl Bench {
     /// Writes a component with a manifest that asks for every served capability, and configures it.
     pub(crate) fn add(&mut self, name: &str, world: &str, component: &[u8], table: &str) {
         fs::write(self.path(&format!("{name}.wasm")), component).expect("writes");
-        let capabilities = if world == "invoice-rules" { "'log', 'clock', 'config'" } else { "'log', 'config'" };
+        let capabilities = if world == "webhook-format" { "'log', 'config'" } else { "'log', 'clock', 'config'" };
         let manifest = format!(
             "id = '{name}'\nversion = '1.2.3'\ncontract = '0.1.0'\nworld = '{world}'\n\
              wants.capabilities = [{capabilities}]\n"

@@ -51,6 +51,13 @@ impl Guest {
         guest.function("render", &message)
     }
 
+    /// A policy that allows every withdrawal.
+    pub(crate) fn policy() -> Self {
+        let mut guest = Self::bare("withdrawal-policy");
+        let allow = guest.verdict(0, "", "");
+        guest.function("review", &allow)
+    }
+
     fn bare(hook: &'static str) -> Self {
         let mut guest = Self {
             hook,
@@ -145,6 +152,12 @@ impl Guest {
     /// `ok(advice)`, by the position of the case.
     pub(crate) fn advice(&mut self, case: u32) -> String {
         self.words(&[0, case])
+    }
+
+    /// `ok(verdict)`, by the position of its ruling.
+    pub(crate) fn verdict(&mut self, ruling: u32, code: &str, message: &str) -> String {
+        let (code, message) = (self.text(code), self.text(message));
+        self.words(&[vec![0, ruling], code, message, vec![0, 0]].concat())
     }
 
     /// `ok(some(message))`.

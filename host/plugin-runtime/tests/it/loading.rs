@@ -275,8 +275,12 @@ async fn refuses_bindings_that_make_no_sense() {
     };
     let text = refusal(|bench| bench.config.bindings.bot_flow = Some(NAME.to_owned())).await;
     assert_words(&text, &["hooks.bot-flow", "subject", "does not serve the hook bot-flow yet"]);
-    let text = refusal(|bench| bench.config.bindings.withdrawal_policy.push(NAME.to_owned())).await;
-    assert_words(&text, &["hooks.withdrawal-policy", "does not serve"]);
+    for add in [
+        |bench: &mut Bench| bench.config.bindings.withdrawal_policy.extend((0..17).map(|number| format!("p{number}"))),
+        |bench: &mut Bench| bench.config.bindings.invoice_rules.extend((0..17).map(|number| format!("p{number}"))),
+    ] {
+        assert_words(&refusal(add).await, &["plugins, more than 16"]);
+    }
     let text = refusal(|bench| bench.config.bindings.webhook_format = Some("nobody".to_owned())).await;
     assert_words(&text, &["hooks.webhook-format", "[plugins.nobody]"]);
     let text = refusal(|bench| bench.config.bindings.invoice_rules.push(NAME.to_owned())).await;

@@ -12,4 +12,5 @@ mod guest;
 mod left_alone;
 mod limits;
 mod loading;
+mod policies;
 mod reloading;

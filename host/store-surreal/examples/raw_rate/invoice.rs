@@ -22,7 +22,7 @@ use xthonpay_payments::invoicing::address_indices::AddressIndices;
 use xthonpay_payments::invoicing::{Created, Invoicing, NewInvoice};
 use xthonpay_payments::port::clock::Clock;
 use xthonpay_payments::port::egress::{EgressError, WebhookAnswer, WebhookRequest, WebhookTransport};
-use xthonpay_payments::port::hooks::{Hooks, InvoiceRules, WebhookFormat};
+use xthonpay_payments::port::hooks::{Hooks, InvoiceRules, WebhookFormat, WithdrawalPolicy};
 use xthonpay_payments::port::random::Random;
 use xthonpay_payments::port::signer::{AddressSource, DeriveError};
 use xthonpay_payments::port::store::{AnswerBytes, Changeset, Key, Merchant, Store as _, UsedSignature, Write};
@@ -180,6 +180,10 @@ struct NoHooks;
 
 impl Hooks for NoHooks {
     fn invoice_rules(&self) -> Vec<Arc<dyn InvoiceRules>> {
+        Vec::new()
+    }
+
+    fn withdrawal_policies(&self) -> Vec<Arc<dyn WithdrawalPolicy>> {
         Vec::new()
     }
 
