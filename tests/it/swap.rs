@@ -92,3 +92,52 @@ async fn other_plugins_after_a_restart_leave_old_terms_alone() -> Done {
     assert_eq!((again.id, lifetime_s(&again.data)?), (old.id, 3_600));
     Ok(())
 }
+
+#[tokio::test]
+async fn a_plugin_is_exchanged_while_the_host_runs_and_a_bad_one_is_refused() -> Done {
+    let places = Places::find()?;
+    let ground = Arc::new(Ground::new(&places, Mining::Interval(BLOCK_TIME)).await?);
+    let folder = tempfile::tempdir()?;
+    let file = folder.path().join("loyal-shop.wasm");
+    std::fs::copy(places.plugin("loyal-shop"), &file)?;
+    std::fs::copy(places.plugin("loyal-shop").with_extension("toml"), file.with_extension("toml"))?;
+    let config = |bps: u32| {
+        let rules = PluginEntry::new("loyal-shop", file.clone()).with(&format!("config = {{ tolerance_bps = {bps} }}"));
+        ground.config(&places).with_plugins(vec![rules], None)
+    };
+    let world = World { host: HostProcess::start(&places, &config(100)).await?, ground: Arc::clone(&ground) };
+    let shop = world.shop().await?;
+    let tolerated = async |id: &str| -> Result<Value, BoxError> {
+        let invoice = shop.invoice_with(json!({"amount": "100", "external_id": id})).await?;
+        Ok(invoice.data["amount_tolerated"].clone())
+    };
+    assert_eq!(tolerated("a").await?, json!("1"));
+
+    // The config file is read anew, and only the plugin's own table counts.
+    world.host.configure(&config(500).to_toml())?;
+    assert_eq!(tolerated("b").await?, json!("1"), "nothing changes by itself");
+    let done = world.host.command_json(&["plugins", "reload", "loyal-shop"]).await?;
+    assert_eq!((&done["plugin"]["state"], &done["plugin"]["sha256"]), (&json!("active"), &done["sha256_before"]));
+    assert_eq!(tolerated("c").await?, json!("5"));
+
+    // A component that is none, settings that do not fit, and a name that nobody has: the old version serves on.
+    std::fs::write(&file, b"no component")?;
+    for (name, config, told) in [
+        ("loyal-shop", config(500), "the new version did not load, and the old one serves on"),
+        ("loyal-shop", config(50_000), "plugins.loyal-shop.config.tolerance_bps"),
+        ("nobody", config(500), "there is no table [plugins.nobody]"),
+    ] {
+        world.host.configure(&config.to_toml())?;
+        if told.contains("config.") {
+            std::fs::copy(places.plugin("loyal-shop"), &file)?;
+        }
+        let refused = world.host.command(&["plugins", "reload", name]).await?;
+        let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+        assert_eq!(refused.status.code(), Some(1), "{said}");
+        assert!(said.contains(told), "{said}");
+    }
+    assert_eq!(tolerated("d").await?, json!("5"));
+    let listed = world.host.command_json(&["plugins", "list"]).await?;
+    assert_eq!((&listed[0]["name"], &listed[0]["state"]), (&json!("loyal-shop"), &json!("active")));
+    Ok(())
+}

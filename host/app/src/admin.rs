@@ -9,6 +9,7 @@ pub mod chain;
 pub mod client;
 pub mod key;
 pub mod merchant;
+pub mod plugin;
 pub mod protocol;
 pub mod rescan;
 pub mod server;

@@ -11,6 +11,7 @@ mod check;
 mod key;
 mod merchant;
 mod output;
+mod plugins;
 mod rescan;
 mod routes;
 mod serve;
@@ -28,7 +29,7 @@ use crate::admin::service::AdminError;
 use crate::compose::StartError;
 use crate::config::ConfigError;
 use crate::process;
-use arguments::{ChainCommand, Cli, Command, KeyCommand, MerchantCommand};
+use arguments::{ChainCommand, Cli, Command, KeyCommand, MerchantCommand, PluginsCommand};
 
 /// The exit code of wrong usage, and of an audit that was not carried out.
 const EXIT_NOT_DONE: u8 = 2;
@@ -140,6 +141,8 @@ fn run(command: Command) -> Result<(), CliError> {
             Command::Suspense(asked) => suspense::suspense(&asked).await,
             Command::Status(asked) => status::status(&asked).await,
             Command::Routes(asked) => routes::routes(&asked),
+            Command::Plugins { command: PluginsCommand::List(asked) } => plugins::list(&asked).await,
+            Command::Plugins { command: PluginsCommand::Reload(asked) } => plugins::reload(asked).await,
             Command::Merchant { command } => match command {
                 MerchantCommand::Create(asked) => merchant::create(asked).await,
                 MerchantCommand::List(asked) => merchant::list(&asked).await,

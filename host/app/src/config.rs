@@ -29,6 +29,8 @@ pub use source::PASSPHRASE_VARIABLE;
 /// The config of one host.
 #[derive(Clone)]
 pub struct Config {
+    /// Where it stands; absolute.
+    pub file: PathBuf,
     /// The folder of the deployment.
     pub data_dir: PathBuf,
     /// The REST server.
@@ -153,8 +155,8 @@ impl Config {
     /// # Errors
     /// [`ConfigError`], with everything that is wrong.
     pub fn load(file: &Path) -> Result<Self, ConfigError> {
-        let (shape, folder) = source::read(file)?;
-        values::check(shape, &folder).map_err(|problems| ConfigError::Values { path: file.to_owned(), problems })
+        let (shape, path) = source::read(file)?;
+        values::check(shape, path).map_err(|problems| ConfigError::Values { path: file.to_owned(), problems })
     }
 
     /// The effective config as JSON, in the shape of the file. Holds no secret: credentials in nodes' addresses are left out.

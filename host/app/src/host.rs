@@ -43,6 +43,7 @@ use xthonpay_payments::wake::Wakeups;
 use xthonpay_plugin_runtime::PluginHost;
 use xthonpay_store_surreal::SurrealStore;
 
+use crate::admin::plugin::PluginDoor;
 use crate::admin::server::{self, AdminDoor};
 use crate::compose::{self, Deployment, StartError};
 use crate::config::Config;
@@ -269,6 +270,7 @@ impl Parts {
             audit,
             chains,
             rescan,
+            plugins: PluginDoor { plugins: Arc::clone(&joints.parts.plugins), config_file: config.file.clone() },
             store: joints.store(),
             catalog: Arc::clone(&joints.catalog),
         };

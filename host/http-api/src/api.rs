@@ -12,6 +12,7 @@ use xthonpay_payments::delivery::dispatch::Tally;
 use xthonpay_payments::delivery::replay::Replay;
 use xthonpay_payments::endpoints::Endpoints;
 use xthonpay_payments::feed::Feed;
+use xthonpay_payments::hook_tally::HookTally;
 use xthonpay_payments::invoicing::Invoicing;
 use xthonpay_payments::port::clock::Clock;
 use xthonpay_payments::port::random::Random;
@@ -52,6 +53,8 @@ pub struct Api {
     pub chains: Vec<SharedStatus>,
     /// What the dispatcher of webhooks counts.
     pub tally: Arc<Tally>,
+    /// What is counted about calls of plugins.
+    pub hook_tally: Arc<HookTally>,
     /// What plugins and other parts say about themselves. Asked at most once a second; must not block.
     pub components: ComponentsProbe,
     /// Time of day, for `GET /time`.
@@ -82,7 +85,8 @@ impl Api {
         format!("{}/api/v1/{path}", self.config.public_url.as_str().trim_end_matches('/'))
     }
 
-    /// What a request means that names no asset; `None` when the config names none and there is no single USDT.
+    /// What a request means that names no asset; `None` when the config names none, and there is neither a single USDT nor a single
+    /// asset at all.
     pub(crate) fn default_asset(&self, mode: Mode) -> Option<&Asset> {
         match (&self.config.default_asset, mode) {
             (Some(id), Mode::Live) => self.catalog.asset(id),
@@ -93,6 +97,10 @@ impl Api {
     /// The symbol that is meant where none is given. What the config names need not exist on the simulated chain.
     pub(crate) fn default_symbol(&self, mode: Mode) -> Symbol {
         let configured = self.config.default_asset.as_ref().filter(|_| mode == Mode::Live).map(|id| id.symbol.clone());
-        configured.unwrap_or_else(|| SYMBOL_DEFAULT.parse().expect("four capital letters are a symbol"))
+        let only = || {
+            let mut assets = self.catalog.assets_in(mode);
+            assets.next().filter(|_| assets.next().is_none()).map(|asset| asset.id.symbol.clone())
+        };
+        configured.or_else(only).unwrap_or_else(|| SYMBOL_DEFAULT.parse().expect("four capital letters are a symbol"))
     }
 }

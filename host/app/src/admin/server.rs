@@ -22,6 +22,7 @@ use xthonpay_payments::scanning::rescan::Rescan;
 
 use super::protocol::{self, Refusal, Status};
 use super::service::AdminError;
+use super::plugin::{self, PluginDoor};
 use super::{audit, chain, key, merchant, rescan, suspense};
 
 /// Tells how the host is doing.
@@ -42,6 +43,8 @@ pub struct AdminDoor<S> {
     pub chains: Vec<ChainControl>,
     /// Looks again at what was scanned.
     pub rescan: Rescan,
+    /// The plugins.
+    pub plugins: PluginDoor,
     /// Records that are read as they are.
     pub store: Arc<dyn Store>,
     /// Accepted assets.
@@ -77,6 +80,7 @@ pub async fn serve<S: StatusSource + 'static>(
     let audit = audit::router(door.audit.clone(), stop.clone());
     let chains = chain::router(door.chains.clone(), Arc::clone(&door.catalog));
     let rescan = rescan::router(door.rescan.clone(), Arc::clone(&door.catalog), stop.clone());
+    let plugins = plugin::router(door.plugins.clone());
     let suspense = suspense::router(Arc::clone(&door.store), Arc::clone(&door.catalog));
     let router = Router::new()
         .route(protocol::STATUS, get(status::<S>))
@@ -86,6 +90,7 @@ pub async fn serve<S: StatusSource + 'static>(
         .merge(audit)
         .merge(chains)
         .merge(rescan)
+        .merge(plugins)
         .merge(suspense);
     axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned()).await
 }

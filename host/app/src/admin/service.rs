@@ -13,6 +13,9 @@ use xthonpay_payments::merchants::MerchantError;
 use xthonpay_payments::port::store::StoreError;
 use xthonpay_payments::scanning::freeze::FreezeError;
 use xthonpay_payments::scanning::rescan::RescanError;
+use xthonpay_plugin_runtime::ReloadError;
+
+use crate::config::ConfigError;
 
 /// A command that was refused.
 #[derive(Debug, Error)]
@@ -92,6 +95,15 @@ pub enum AdminError {
     /// A chain that is not in the config.
     #[error("no chain is called {0}")]
     UnknownChain(ChainName),
+    /// A plugin that is not in the config.
+    #[error("there is no table [plugins.{0}] in the config: add it, or correct the name")]
+    UnknownPlugin(String),
+    /// A plugin was not exchanged.
+    #[error(transparent)]
+    Reload(#[from] ReloadError),
+    /// The config cannot be read anew.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
     /// A chain was not frozen or resumed.
     #[error(transparent)]
     Freeze(#[from] FreezeError),
@@ -133,8 +145,11 @@ impl AdminError {
             | Self::Address(_)
             | Self::Range { .. }
             | Self::UnknownChain(_)
+            | Self::UnknownPlugin(_)
             | Self::Amount(_) => false,
             Self::Freeze(error) => error.is_transient(),
+            Self::Reload(error) => error.is_transient(),
+            Self::Config(error) => error.is_transient(),
             Self::Rescan(error) => error.is_transient(),
             Self::Store(error) => error.is_transient(),
             Self::Merchant(error) => error.is_transient(),

@@ -35,6 +35,11 @@ pub(super) enum Command {
     Status(Asked),
     /// List every call of the REST server with what it needs: door, scope, and whether it changes something.
     Routes(RoutesArguments),
+    /// List the plugins of the running host, and exchange one.
+    Plugins {
+        #[command(subcommand)]
+        command: PluginsCommand,
+    },
     /// Make and list merchants.
     Merchant {
         #[command(subcommand)]
@@ -54,6 +59,15 @@ pub(super) enum ChainCommand {
     /// Let a frozen chain go on, after the newest block that is remembered here and in the chain that the nodes agree on. Lists
     /// credited deposits whose block left the chain; they stay credited.
     Resume(ResumeArguments),
+}
+
+#[derive(Subcommand)]
+pub(super) enum PluginsCommand {
+    /// List every configured plugin: its hook, how it does, its version and the SHA-256 of its component.
+    List(Asked),
+    /// Load a plugin anew, from its table in the config file as it stands now, and exchange it without a restart. Calls under way end
+    /// on the old version. A version that does not load changes nothing: exit code 1, and the old one serves on.
+    Reload(ReloadArguments),
 }
 
 #[derive(Subcommand)]
@@ -125,6 +139,15 @@ pub(super) struct AuditArguments {
     /// Freeze a chain on which money is missing, or more is credited than there is: nothing is credited or withdrawn until it is resumed.
     #[arg(long)]
     pub(super) freeze: bool,
+}
+
+#[derive(Args)]
+pub(super) struct ReloadArguments {
+    #[command(flatten)]
+    pub(super) asked: Asked,
+    /// The name of its table, `[plugins.NAME]`.
+    #[arg(value_name = "NAME")]
+    pub(super) plugin: String,
 }
 
 #[derive(Args)]

@@ -16,18 +16,17 @@ const PREFIX: &str = "XTHONPAY_";
 /// The variable with the passphrase. A secret, so it is read where it is used and never becomes part of the config.
 pub const PASSPHRASE_VARIABLE: &str = "XTHONPAY_VAULT__PASSPHRASE";
 
-/// The shape of the layered config, and the folder that relative paths are relative to.
+/// The shape of the layered config, and the absolute path of the file.
 pub(super) fn read(file: &Path) -> Result<(Shape, PathBuf), ConfigError> {
     let unreadable = |source| ConfigError::Unreadable { path: file.to_owned(), source };
     let text = fs::read_to_string(file).map_err(unreadable)?;
     let absolute = std::path::absolute(file).map_err(unreadable)?;
-    let folder = absolute.parent().map_or_else(|| PathBuf::from("/"), Path::to_owned);
     if let Err(error) = toml::from_str::<toml::Table>(&text) {
         return Err(ConfigError::Shape { path: file.to_owned(), reason: syntax(&error, &text) });
     }
     let layers = Figment::from(Toml::string(DEFAULTS)).merge(Toml::string(&text)).merge(environment());
     match layers.extract::<Shape>() {
-        Ok(shape) => Ok((shape, folder)),
+        Ok(shape) => Ok((shape, absolute)),
         Err(errors) => Err(ConfigError::Shape { path: file.to_owned(), reason: sentence(errors) }),
     }
 }

@@ -42,9 +42,10 @@ const DISABLE_AFTER: (Duration, Duration) = (Duration::from_secs(3_600), Duratio
 /// Plugins that endpoints may choose among. Each is loaded whether it is chosen or not.
 const FORMATS_MAX: usize = 16;
 
-/// Everything typed, or everything that is wrong.
-pub(super) fn check(shape: shape::Shape, folder: &Path) -> Result<Config, Vec<ConfigProblem>> {
+/// Everything typed, or everything that is wrong. Relative paths are relative to the folder of the file.
+pub(super) fn check(shape: shape::Shape, file: PathBuf) -> Result<Config, Vec<ConfigProblem>> {
     let mut problems = Problems::default();
+    let folder = file.parent().unwrap_or(Path::new("/"));
     let data_dir = folder.join(&shape.data.dir);
     let server = server(&shape.server, &mut problems);
     let store = store(&shape.store, folder, &data_dir, &mut problems);
@@ -60,6 +61,7 @@ pub(super) fn check(shape: shape::Shape, folder: &Path) -> Result<Config, Vec<Co
     let problems = problems.into_vec();
     match (server, store, vault, webhooks, log) {
         (Some(server), Some(store), Some(vault), Some(webhooks), Some(log)) if problems.is_empty() => Ok(Config {
+            file,
             data_dir,
             server,
             allow_timestamp_scheme: shape.auth.allow_timestamp_scheme,

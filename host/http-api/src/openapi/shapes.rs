@@ -99,7 +99,7 @@ fn new_invoice() -> Shape {
                 "^([a-z0-9-]{1,32}:)?[A-Z0-9]{1,16}$",
                 "USDT",
                 "What to pay in: a symbol, or chain and symbol such as `bsc:USDT`. The default asset of the deployment, \
-                 usually USDT, where it is missing.",
+                 usually USDT, where it is missing; the only asset, where there is no other.",
             )),
         )
         .optional("chain", or_null(chain("The chain, where several have the asset.")))

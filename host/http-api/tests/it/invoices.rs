@@ -1,5 +1,7 @@
 //! Making and reading invoices, from the product's own guide to every field.
 
+use std::sync::Arc;
+
 use serde_json::json;
 use xthonpay_domain::access::{Scope, SignatureScheme};
 use xthonpay_domain::address::Address;
@@ -10,6 +12,7 @@ use xthonpay_domain::hash::{BlockHash, TxHash};
 use xthonpay_domain::ledger::Balance;
 use xthonpay_domain::time::Timestamp;
 use xthonpay_domain::transfer::{Origin, Transfer, TransferIdentity};
+use xthonpay_payments::catalog::{Catalog, ChainTerms};
 use xthonpay_payments::port::store::{Changeset, Store as _, Write};
 
 use crate::doubles::{INNER_DETAIL, Mood};
@@ -145,6 +148,25 @@ async fn an_asset_is_told_by_symbol_chain_or_default() {
     let balance = two.get(&key, "/v1/balance").await;
     assert!(balance.body["data"]["balance"].is_null(), "two USDT make no default: {balance:?}");
     assert_eq!(balance.body["data"]["balances"].as_array().map(Vec::len), Some(4));
+}
+
+#[tokio::test]
+async fn the_only_asset_is_the_default_whatever_its_name() {
+    let world = World::on_chains(&["bsc"], |api| {
+        let only = api.catalog.assets().filter(|asset| asset.id.symbol.as_str() == "BNB").cloned().collect();
+        let terms = [("bsc".parse().expect("a name"), ChainTerms { min_confirmations: 1 })];
+        let catalog = Arc::new(Catalog::new(terms.into(), only));
+        api.invoicing.catalog = Arc::clone(&catalog);
+        api.balances.catalog = Arc::clone(&catalog);
+        api.catalog = catalog;
+    });
+    let key = world.key(&BOTH).await;
+    let made = world.post(&key, "/v1/invoices", r#"{"amount": "50.00"}"#).await;
+    assert_eq!((made.status, made.data("asset")), (201, "BNB"));
+    let balance = world.get(&key, "/v1/balance").await;
+    assert_eq!((balance.data("currency"), balance.data("balance")), ("BNB", "0"));
+    let asked = world.post(&key, "/v1/invoices", r#"{"amount": "50.00", "asset": "USDT"}"#).await;
+    assert_eq!(asked.outcome(), (400, "UNSUPPORTED_ASSET", "asset"));
 }
 
 #[tokio::test]

@@ -80,3 +80,54 @@ async fn only_bound_plugins_are_exchanged() {
     let error = host.reload("nobody", &bench.config.plugins[NAME]).await.expect_err("is not bound");
     assert!(matches!(error, ReloadError::NotBound { .. }), "{error}");
 }
+
+/// Calls that are made while the plugin is exchanged, and exchanges.
+const CALLS_UNDER_LOAD: usize = 10_000;
+const EXCHANGES: usize = 100;
+/// Callers at once: below the plugin's own limit.
+const CALLERS: usize = 8;
+
+/// Every answer is one of a version that was served, whole: its seconds and its code belong together.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_call_is_dropped_or_mixed_while_a_plugin_is_exchanged_a_hundred_times() {
+    let version = |seconds: u32| {
+        let mut guest = Guest::rules();
+        let accept = guest.accept(seconds, seconds, "0", seconds);
+        guest.function("on-draft", &accept).component()
+    };
+    let versions = [version(1_000), version(2_000)];
+    let mut bench = Bench::rules(&Guest::rules(), "");
+    bench.add(NAME, "invoice-rules", &versions[0], "");
+    let host = Arc::new(bench.host().await);
+    let made = Arc::new(AtomicUsize::new(0));
+    let mut callers = JoinSet::new();
+    for _ in 0..CALLERS {
+        let (host, made) = (Arc::clone(&host), Arc::clone(&made));
+        callers.spawn(async move {
+            let question = draft();
+            let mut answers = [0_usize; 2];
+            while made.fetch_add(1, Ordering::Relaxed) < CALLS_UNDER_LOAD {
+                let ruling = rules(&host).on_draft(&question).await.expect("no call is dropped");
+                let DraftRuling::Accept(terms) = ruling else { unreachable!("both accept") };
+                let seconds = terms.expires_in.as_secs();
+                assert_eq!((u64::from(terms.tolerance.bps), terms.confirmations), (seconds, seconds), "mixed");
+                answers[usize::from(seconds == 2_000)] += 1;
+            }
+            answers
+        });
+    }
+    let mut exchanged = 0;
+    while made.load(Ordering::Relaxed) < CALLS_UNDER_LOAD && exchanged < EXCHANGES {
+        exchanged += 1;
+        bench.add(NAME, "invoice-rules", &versions[exchanged % 2], "");
+        host.reload(NAME, &bench.config.plugins[NAME]).await.expect("loads");
+        // The calls are spread over all exchanges.
+        while made.load(Ordering::Relaxed) < CALLS_UNDER_LOAD * exchanged / (EXCHANGES + 1) {
+            tokio::task::yield_now().await;
+        }
+    }
+    let answers = callers.join_all().await;
+    let [first, second] = [0, 1].map(|which| answers.iter().map(|of_one| of_one[which]).sum::<usize>());
+    assert_eq!((exchanged, first + second), (EXCHANGES, CALLS_UNDER_LOAD));
+    assert!(first > 1_000 && second > 1_000, "{first} and {second}");
+}
