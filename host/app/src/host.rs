@@ -415,6 +415,7 @@ impl Joints<'_> {
             balances: Balances { store: self.store(), catalog: Arc::clone(&self.catalog) },
             rescan,
             tally: Arc::clone(&self.tally),
+            hook_tally: self.parts.plugins.tally(),
             simulation,
             endpoints: Endpoints {
                 store: self.store(),

@@ -1,10 +1,11 @@
 //! `/metrics`, in the text format of OpenMetrics, for the operator's monitoring.
 //!
 //! What the scanners say about themselves is read at each scrape, so nothing here can be older than the scanners' own view;
-//! requests are counted as they are answered. Names and units are stable. No label holds anything that a stranger chose: paths
+//! requests and calls of plugins are counted as they end. Names and units are stable. No label holds anything that a stranger chose: paths
 //! are the table's, not the request's, and ids never appear, so the number of series is bounded by the config.
 
 mod chains;
+mod plugins;
 mod webhooks;
 
 use std::fmt;
@@ -80,6 +81,7 @@ impl Metrics {
             clock: Arc::clone(&api.clock),
         }));
         registry.register_collector(Box::new(webhooks::Webhooks(Arc::clone(&api.tally))));
+        registry.register_collector(Box::new(plugins::Plugins(Arc::clone(&api.hook_tally))));
         let refused = Family::<Refused, Counter>::default();
         registry.register("http_failures", "Requests that were answered with an error, by its code", refused.clone());
         let by_timestamp = Counter::default();

@@ -13,6 +13,7 @@ pub mod catalog;
 pub mod delivery;
 pub mod endpoints;
 pub mod feed;
+pub mod hook_tally;
 pub mod invoicing;
 pub mod keys;
 pub mod merchants;

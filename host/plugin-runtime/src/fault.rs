@@ -7,6 +7,7 @@ use core::fmt;
 use core::time::Duration;
 
 use thiserror::Error;
+use xthonpay_payments::hook_tally::HookOutcome;
 
 use crate::artefact::ArtefactFault;
 use crate::breaker::End;
@@ -194,6 +195,20 @@ impl CallFault {
             },
             Self::Trap { .. } | Self::Boundary { .. } | Self::BadOutput { .. } => End::Bad,
             Self::Declined { .. } | Self::NotLoaded { .. } | Self::LeftAlone { .. } | Self::Host { .. } => End::Neither,
+        }
+    }
+
+    /// The same end in the words of monitoring.
+    pub(crate) fn outcome(&self) -> HookOutcome {
+        match self {
+            Self::Limit { .. } => HookOutcome::OverLimit,
+            Self::Trap { .. } => HookOutcome::Trapped,
+            Self::Boundary { .. } => HookOutcome::BadBoundary,
+            Self::BadOutput { .. } => HookOutcome::BadOutput,
+            Self::Declined { .. } => HookOutcome::Declined,
+            Self::NotLoaded { .. } => HookOutcome::NotLoaded,
+            Self::LeftAlone { .. } => HookOutcome::LeftAlone,
+            Self::Host { .. } => HookOutcome::HostFailed,
         }
     }
 

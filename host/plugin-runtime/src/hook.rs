@@ -21,6 +21,7 @@ use wasmtime::component::{Instance, InstancePre};
 use xthonpay_domain::amount::{Amount, Decimals};
 use xthonpay_domain::asset::AssetId;
 use xthonpay_domain::text::is_deceptive;
+use xthonpay_payments::hook_tally::{FunctionTally, HookOutcome};
 use xthonpay_payments::port::clock::Clock;
 use xthonpay_payments::port::hooks::{HookFailure, OnFailure};
 
@@ -124,6 +125,8 @@ pub(crate) struct Bound<H: Served> {
     pub(crate) name: String,
     pub(crate) policies: Policies,
     pub(crate) clock: Arc<dyn Clock>,
+    /// What is counted about each function.
+    pub(crate) tallies: BTreeMap<&'static str, Arc<FunctionTally>>,
     pub(crate) state: State<H>,
 }
 
@@ -197,15 +200,30 @@ impl<H: Served> Bound<H> {
     ) -> Result<R, HookFailure> {
         let leave = match self.leave(function) {
             Ok(leave) => leave,
-            Err(fault) => return Err(self.failure(function, policy, &fault)),
+            Err(fault) => {
+                self.count(function, fault.outcome(), Duration::ZERO);
+                return Err(self.failure(function, policy, &fault));
+            }
         };
+        let started = Instant::now();
         let answer = work.await;
+        self.count(
+            function,
+            answer.as_ref().map_or_else(CallFault::outcome, |_| HookOutcome::Answered),
+            started.elapsed(),
+        );
         let end = answer.as_ref().map_or_else(CallFault::end, |_| End::Good);
         if let Some(standstill) = leave.and_then(|leave| leave.end(end, fact, Instant::now())) {
             let consequence = standstill_text(retry_in(standstill));
             error!(plugin = self.name, function, fact, consequence, "the plugin fails too often and is left alone");
         }
         answer.map_err(|fault| self.failure(function, policy, &fault))
+    }
+
+    fn count(&self, function: &'static str, outcome: HookOutcome, took: Duration) {
+        if let Some(tally) = self.tallies.get(function) {
+            tally.count(outcome, took);
+        }
     }
 
     /// Leave to call a function. A plugin that is not loaded needs none.

@@ -9,6 +9,7 @@ use arc_swap::ArcSwap;
 use thiserror::Error;
 use tracing::warn;
 use xthonpay_domain::text::PluginName;
+use xthonpay_payments::hook_tally::HookTally;
 use xthonpay_payments::port::clock::Clock;
 use xthonpay_payments::port::hooks::{Hooks, InvoiceRules, WebhookFormat, WithdrawalPolicy};
 
@@ -224,7 +225,8 @@ impl PluginHost {
     /// set up.
     pub async fn load(config: RuntimeConfig, clock: Arc<dyn Clock>) -> Result<Self, LoadError> {
         let unbound = check_bindings(&config)?;
-        let loader = Loader { sandbox: Arc::new(Sandbox::new(config.cache_dir.as_deref())?), clock };
+        let sandbox = Arc::new(Sandbox::new(config.cache_dir.as_deref())?);
+        let loader = Loader { sandbox, clock, tally: Arc::default() };
         let mut set = Set::default();
         for name in &config.bindings.invoice_rules {
             set.rules.push(bind(&loader, name, &config).await?);
@@ -265,6 +267,12 @@ impl PluginHost {
             return Err(ReloadError::NotBound { plugin: name.to_owned() });
         }
         Ok(())
+    }
+
+    /// What is counted about calls.
+    #[must_use]
+    pub fn tally(&self) -> Arc<HookTally> {
+        Arc::clone(&self.loader.tally)
     }
 
     /// How every configured plugin does: the bound ones in the order of their calls, then the others by name.

@@ -9,6 +9,7 @@ use tokio::task::spawn_blocking;
 use tokio::time::{Instant, timeout};
 use tracing::{error, info};
 use wasmtime::component::{Component, InstancePre, Linker};
+use xthonpay_payments::hook_tally::HookTally;
 use xthonpay_payments::port::clock::Clock;
 
 use crate::artefact::{Artefact, ArtefactFault, require_file};
@@ -57,6 +58,7 @@ pub struct About {
 pub(crate) struct Loader {
     pub(crate) sandbox: Arc<Sandbox>,
     pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) tally: Arc<HookTally>,
 }
 
 impl Loader {
@@ -73,7 +75,8 @@ impl Loader {
             }
         };
         let policies = Policies::from(config.on_failure);
-        (Bound { name: name.to_owned(), policies, clock: Arc::clone(&self.clock), state }, fault)
+        let tallies = H::FUNCTIONS.iter().map(|function| (*function, self.tally.of(name, function))).collect();
+        (Bound { name: name.to_owned(), policies, clock: Arc::clone(&self.clock), tallies, state }, fault)
     }
 
     async fn load<H: Served>(&self, name: &str, config: &PluginConfig) -> Result<Ready<H>, PluginFault> {

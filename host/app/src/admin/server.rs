@@ -20,9 +20,9 @@ use xthonpay_payments::port::store::Store;
 use xthonpay_payments::scanning::freeze::ChainControl;
 use xthonpay_payments::scanning::rescan::Rescan;
 
+use super::plugin::{self, PluginDoor};
 use super::protocol::{self, Refusal, Status};
 use super::service::AdminError;
-use super::plugin::{self, PluginDoor};
 use super::{audit, chain, key, merchant, rescan, suspense};
 
 /// Tells how the host is doing.

@@ -160,6 +160,7 @@ impl World {
             balances: Balances { store: store.clone(), catalog: catalog.clone() },
             rescan: Rescan::new([], Wakeups::default()),
             tally: Arc::default(),
+            hook_tally: Arc::default(),
             simulation: None,
             endpoints: Endpoints {
                 store: store.clone(),

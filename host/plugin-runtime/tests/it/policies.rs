@@ -140,3 +140,22 @@ async fn the_strictest_of_several_counts_and_each_can_be_exchanged() {
     host.reload("strict", &bench.config.plugins["strict"]).await.expect("loads");
     assert_eq!(verdict(&host).await.0, WithdrawalRuling::RequireTotp);
 }
+
+#[tokio::test]
+async fn every_call_is_counted_by_how_it_ended() {
+    let host = Bench::policy(&Guest::policy(), "").host().await;
+    verdict(&host).await;
+    let mut bad = Guest::policy();
+    let wrong = bad.verdict(3, "Not A Word", "No.");
+    for (body, outcome) in [("unreachable", "trapped"), (wrong.as_str(), "bad_output")] {
+        let bench = Bench::policy(&bad.clone().function("review", body), "");
+        host.reload(NAME, &bench.config.plugins[NAME]).await.expect("loads");
+        verdict(&host).await;
+        let all = host.tally().all();
+        let [(plugin, function, tally)] = &all[..] else { unreachable!("one function of one plugin: {all:?}") };
+        assert_eq!((plugin.as_str(), *function), (NAME, "review"));
+        let counted = tally.counts().find(|(known, _)| known.name() == outcome).map(|(_, count)| count);
+        assert_eq!(counted, Some(1), "{outcome}: {tally:?}");
+        assert_eq!(tally.counts().next().map(|(_, count)| count), Some(1), "the good one, of the version before");
+    }
+}

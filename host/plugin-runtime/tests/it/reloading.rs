@@ -1,8 +1,11 @@
 //! An exchange of a plugin: at once, without losing a call, and only for a version that passes its checks.
 
 use std::fs;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use tokio::task::JoinSet;
 use xthonpay_payments::port::hooks::DraftRuling;
 use xthonpay_plugin_runtime::{PluginHost, ReloadError};
 
@@ -81,13 +84,13 @@ async fn only_bound_plugins_are_exchanged() {
     assert!(matches!(error, ReloadError::NotBound { .. }), "{error}");
 }
 
-/// Calls that are made while the plugin is exchanged, and exchanges.
+/// Calls that are made at least while the plugin is exchanged, and exchanges.
 const CALLS_UNDER_LOAD: usize = 10_000;
 const EXCHANGES: usize = 100;
 /// Callers at once: below the plugin's own limit.
 const CALLERS: usize = 8;
 
-/// Every answer is one of a version that was served, whole: its seconds and its code belong together.
+/// Every answer is one of a version that was served, whole: its numbers belong together.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_call_is_dropped_or_mixed_while_a_plugin_is_exchanged_a_hundred_times() {
     let version = |seconds: u32| {
@@ -99,14 +102,16 @@ async fn no_call_is_dropped_or_mixed_while_a_plugin_is_exchanged_a_hundred_times
     let mut bench = Bench::rules(&Guest::rules(), "");
     bench.add(NAME, "invoice-rules", &versions[0], "");
     let host = Arc::new(bench.host().await);
-    let made = Arc::new(AtomicUsize::new(0));
+    let (made, exchanged) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
     let mut callers = JoinSet::new();
     for _ in 0..CALLERS {
-        let (host, made) = (Arc::clone(&host), Arc::clone(&made));
+        let (host, made, exchanged) = (Arc::clone(&host), Arc::clone(&made), Arc::clone(&exchanged));
         callers.spawn(async move {
             let question = draft();
             let mut answers = [0_usize; 2];
-            while made.fetch_add(1, Ordering::Relaxed) < CALLS_UNDER_LOAD {
+            while made.fetch_add(1, Ordering::Relaxed) < CALLS_UNDER_LOAD
+                || exchanged.load(Ordering::Relaxed) < EXCHANGES
+            {
                 let ruling = rules(&host).on_draft(&question).await.expect("no call is dropped");
                 let DraftRuling::Accept(terms) = ruling else { unreachable!("both accept") };
                 let seconds = terms.expires_in.as_secs();
@@ -116,18 +121,13 @@ async fn no_call_is_dropped_or_mixed_while_a_plugin_is_exchanged_a_hundred_times
             answers
         });
     }
-    let mut exchanged = 0;
-    while made.load(Ordering::Relaxed) < CALLS_UNDER_LOAD && exchanged < EXCHANGES {
-        exchanged += 1;
-        bench.add(NAME, "invoice-rules", &versions[exchanged % 2], "");
+    for number in 1..=EXCHANGES {
+        bench.add(NAME, "invoice-rules", &versions[number % 2], "");
         host.reload(NAME, &bench.config.plugins[NAME]).await.expect("loads");
-        // The calls are spread over all exchanges.
-        while made.load(Ordering::Relaxed) < CALLS_UNDER_LOAD * exchanged / (EXCHANGES + 1) {
-            tokio::task::yield_now().await;
-        }
+        exchanged.store(number, Ordering::Relaxed);
     }
     let answers = callers.join_all().await;
     let [first, second] = [0, 1].map(|which| answers.iter().map(|of_one| of_one[which]).sum::<usize>());
-    assert_eq!((exchanged, first + second), (EXCHANGES, CALLS_UNDER_LOAD));
-    assert!(first > 1_000 && second > 1_000, "{first} and {second}");
+    assert!(first + second >= CALLS_UNDER_LOAD, "{first} and {second}");
+    assert!(first > CALLS_UNDER_LOAD / 10 && second > CALLS_UNDER_LOAD / 10, "{first} and {second}");
 }
