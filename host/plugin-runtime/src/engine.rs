@@ -14,6 +14,7 @@ use std::thread;
 
 use thiserror::Error;
 use tokio::sync::Semaphore;
+use tracing::warn;
 use wasmtime::{
     Cache, CacheConfig, Config, Enabled, Engine, InstanceAllocationStrategy, OptLevel, PoolingAllocationConfig,
     Strategy, WasmBacktraceDetails,
@@ -117,13 +118,23 @@ impl Sandbox {
     pub(crate) fn new(cache_dir: Option<&Path>) -> Result<Self, EngineError> {
         let cache = cache_dir.map(open_cache).transpose()?;
         let failed = |detail: String| EngineError::Engine { detail };
-        let engine = Engine::new(&config(cache)).map_err(|error| failed(format!("{error:#}")))?;
+        let engine = engine(cache.as_ref(), pool()).map_err(|error| failed(format!("{error:#}")))?;
         let ticker = Ticker::start(engine.clone()).map_err(|error| failed(error.to_string()))?;
         Ok(Self { engine, places: Arc::new(Semaphore::new(CALLS_MAX)), _ticker: ticker })
     }
 }
 
-fn config(cache: Option<Cache>) -> Config {
+/// An engine whose instances take turns in a pool. Where the addresses for it cannot be had (a limit of the process, or a kernel
+/// with few), each instance gets memory of its own: slower, and the same otherwise.
+fn engine(cache: Option<&Cache>, pool: PoolingAllocationConfig) -> wasmtime::Result<Engine> {
+    Engine::new(&config(cache.cloned(), InstanceAllocationStrategy::Pooling(pool))).or_else(|error| {
+        let reason = format!("{error:#}");
+        warn!(reason, "no pool for instances of plugins: each call maps memory of its own, and takes longer");
+        Engine::new(&config(cache.cloned(), InstanceAllocationStrategy::OnDemand))
+    })
+}
+
+fn config(cache: Option<Cache>, instances: InstanceAllocationStrategy) -> Config {
     let mut config = Config::new();
     config
         .strategy(Strategy::Cranelift)
@@ -140,7 +151,7 @@ fn config(cache: Option<Cache>) -> Config {
         .wasm_custom_page_sizes(false)
         .wasm_wide_arithmetic(false)
         .shared_memory(false)
-        .allocation_strategy(InstanceAllocationStrategy::Pooling(pool()))
+        .allocation_strategy(instances)
         .max_wasm_stack(GUEST_STACK_BYTES)
         .async_stack_size(WHOLE_STACK_BYTES)
         .wasm_backtrace_max_frames(NonZeroUsize::new(TRACE_FRAMES_MAX))
@@ -233,8 +244,21 @@ mod tests {
     }
 
     #[test]
+    fn does_without_a_pool_where_there_are_no_addresses_for_it() {
+        let mut pool = pool();
+        // More addresses than a process has.
+        pool.total_memories(1_000_000);
+        assert!(Engine::new(&config(None, InstanceAllocationStrategy::Pooling(pool.clone()))).is_err());
+        let engine = engine(None, pool).expect("sets up without");
+        let module = wasmtime::Module::new(&engine, wat::parse_str("(module (memory 1))").expect("well formed"));
+        let mut store = wasmtime::Store::new(&engine, ());
+        store.set_epoch_deadline(1);
+        wasmtime::Instance::new(&mut store, &module.expect("compiles"), &[]).expect("an instance");
+    }
+
+    #[test]
     fn the_ticker_ends_with_its_owner() {
-        let engine = Engine::new(&config(None)).expect("sets up");
+        let engine = engine(None, pool()).expect("sets up");
         let ticker = Ticker::start(engine.clone()).expect("starts");
         let weak = engine.weak();
         drop((ticker, engine));

@@ -23,6 +23,8 @@ use crate::router::Shared;
 
 /// How old a report may be. Probes come every few seconds; a flood of them must not become a flood of writes.
 const REPORT_AGE_MAX: Duration = Duration::from_secs(1);
+/// The same of one that says no: whoever starts a host waits for the other answer. Ten writes a second are no burden.
+const REFUSAL_AGE_MAX: Duration = Duration::from_millis(100);
 /// How long the store may take to store a probe before it counts as not taking writes. Probes usually give up at 5 s.
 const PROBE_TIME_MAX: Duration = Duration::from_secs(2);
 
@@ -77,7 +79,7 @@ impl Readiness {
         // Held while the report is made: who asks in the meantime waits for the same one.
         let mut newest = self.newest.lock().await;
         if let Some((at, report)) = newest.as_ref()
-            && at.elapsed() < REPORT_AGE_MAX
+            && at.elapsed() < if report.ready { REPORT_AGE_MAX } else { REFUSAL_AGE_MAX }
         {
             return report.clone();
         }

@@ -95,4 +95,19 @@ async fn a_flood_of_probes_is_one_look_a_second() {
         }
     };
     tokio::time::timeout(Duration::from_secs(10), noticed).await.expect("a report does not live for ever");
+    // A refusal is looked at anew much sooner, and is no look a probe either.
+    let before = looks.load(Ordering::SeqCst);
+    let started = Instant::now();
+    for _ in 0..50 {
+        assert_eq!(probe(&world, "/readyz").await.status, 503);
+    }
+    let tenths = usize::try_from(started.elapsed().as_millis() / 100).expect("not so long");
+    assert!(looks.load(Ordering::SeqCst) <= before + tenths + 1, "{looks:?} after {before} in {tenths} tenths");
+    world.store.faults.fail_reads(false);
+    let noticed = async {
+        while probe(&world, "/readyz").await.status != 200 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), noticed).await.expect("a refusal does not live for ever");
 }
