@@ -1,14 +1,16 @@
 //! Records that were read or written lately, in memory: merchants ask for the same invoice until it is paid, and for their
 //! balance.
 //!
-//! Only beside an engine in this process, which nobody else writes to. The writer tells of every transaction before it
-//! acknowledges it, so what was acknowledged is never hidden by an older record. A reader that finds nothing leaves a mark
-//! before it asks the engine, and what it read is kept only if its mark is still there: a transaction in between takes the mark
+//! Only beside an engine in this process, which nobody else writes to. While a record is written, readers ask the engine: a
+//! transaction shows there at one moment, and whoever saw a part of it must not find an older record here. The writer tells of
+//! a transaction's beginning, and of its end before it acknowledges it. A reader that finds nothing leaves a mark before it asks
+//! the engine, and what it read is kept only if its mark is still there: a transaction that begins in between takes the mark
 //! away. Nobody waits for somebody else's mark, so no reader depends on another one being polled.
 
 use core::hash::Hash;
 use core::time::Duration;
-use std::sync::Arc;
+use std::collections::HashSet;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use quick_cache::Weighter;
 use quick_cache::sync::{Cache, GuardResult};
@@ -33,6 +35,15 @@ pub(crate) type BalanceKey = (MerchantId, AssetId);
 pub(crate) struct Hot {
     invoices: Cache<InvoiceId, Option<Arc<Invoice>>, ByBytes>,
     balances: Cache<BalanceKey, (Balance, u64)>,
+    /// What is written now: the records of one transaction.
+    writing: RwLock<HashSet<HotKey>>,
+}
+
+/// Names a record.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum HotKey {
+    Invoice(InvoiceId),
+    Balance(BalanceKey),
 }
 
 /// A record that a plan leaves behind.
@@ -44,12 +55,22 @@ pub(crate) enum HotRecord {
     Balance(BalanceKey, Balance, u64),
 }
 
+impl HotRecord {
+    fn key(&self) -> HotKey {
+        match self {
+            Self::Invoice(invoice) => HotKey::Invoice(invoice.id.clone()),
+            Self::Balance(key, ..) => HotKey::Balance(key.clone()),
+        }
+    }
+}
+
 impl Hot {
     /// None yet.
     pub(crate) fn new() -> Self {
         Self {
             invoices: Cache::with_weighter(INVOICES_EXPECTED, INVOICE_BYTES_MAX, ByBytes),
             balances: Cache::new(BALANCES_MAX),
+            writing: RwLock::default(),
         }
     }
 
@@ -59,6 +80,9 @@ impl Hot {
         id: &InvoiceId,
         read: impl Future<Output = Result<Option<Invoice>, E>>,
     ) -> Result<Option<Invoice>, E> {
+        if self.is_writing(&HotKey::Invoice(id.clone())) {
+            return read.await;
+        }
         let read = async { Ok(read.await?.map(Arc::new)) };
         Ok(look_up(&self.invoices, id, read).await?.map(Arc::unwrap_or_clone))
     }
@@ -69,26 +93,54 @@ impl Hot {
         key: &BalanceKey,
         read: impl Future<Output = Result<(Balance, u64), E>>,
     ) -> Result<(Balance, u64), E> {
+        if self.is_writing(&HotKey::Balance(key.clone())) {
+            return read.await;
+        }
         look_up(&self.balances, key, read).await
     }
 
-    /// These records are stored. To be called before anybody is told.
-    pub(crate) fn stored<'a>(&self, records: impl IntoIterator<Item = &'a HotRecord>) {
+    fn is_writing(&self, key: &HotKey) -> bool {
+        self.writing.read().unwrap_or_else(PoisonError::into_inner).contains(key)
+    }
+
+    /// These records are about to be written.
+    pub(crate) fn begin<'a>(&self, records: impl IntoIterator<Item = &'a HotRecord>) {
+        let mut writing = self.writing.write().unwrap_or_else(PoisonError::into_inner);
         for record in records {
+            writing.insert(record.key());
+            self.remove(record);
+        }
+    }
+
+    /// These records are stored. To be called before anybody is told.
+    pub(crate) fn stored<'a>(&self, records: impl Iterator<Item = &'a HotRecord> + Clone) {
+        for record in records.clone() {
             match record {
                 HotRecord::Invoice(invoice) => self.invoices.insert(invoice.id.clone(), Some(Arc::clone(invoice))),
                 HotRecord::Balance(key, balance, revision) => self.balances.insert(key.clone(), (*balance, *revision)),
             }
         }
+        self.end(records);
     }
 
     /// These records are not stored, or perhaps.
-    pub(crate) fn forget<'a>(&self, records: impl IntoIterator<Item = &'a HotRecord>) {
+    pub(crate) fn forget<'a>(&self, records: impl Iterator<Item = &'a HotRecord> + Clone) {
+        records.clone().for_each(|record| self.remove(record));
+        self.end(records);
+    }
+
+    /// Only now: who finds that a record is not written any more finds the new one.
+    fn end<'a>(&self, records: impl Iterator<Item = &'a HotRecord>) {
+        let mut writing = self.writing.write().unwrap_or_else(PoisonError::into_inner);
         for record in records {
-            match record {
-                HotRecord::Invoice(invoice) => drop(self.invoices.remove(&invoice.id)),
-                HotRecord::Balance(key, ..) => drop(self.balances.remove(key)),
-            }
+            writing.remove(&record.key());
+        }
+    }
+
+    fn remove(&self, record: &HotRecord) {
+        match record {
+            HotRecord::Invoice(invoice) => drop(self.invoices.remove(&invoice.id)),
+            HotRecord::Balance(key, ..) => drop(self.balances.remove(key)),
         }
     }
 }
@@ -166,9 +218,9 @@ mod tests {
         let [first, second] = revisions();
         assert_eq!(read(&hot, &first, None).await, (None, 1));
         assert_eq!(read(&hot, &first, Some(&first)).await, (None, 0), "that there is none is known");
-        hot.stored([&kept(&first)]);
+        hot.stored([kept(&first)].iter());
         assert_eq!(read(&hot, &first, None).await, (Some(first.clone()), 0));
-        hot.forget([&kept(&first)]);
+        hot.forget([kept(&first)].iter());
         assert_eq!(read(&hot, &first, Some(&second)).await, (Some(second.clone()), 1));
         assert_eq!(read(&hot, &first, None).await, (Some(second.clone()), 0));
     }
@@ -182,14 +234,38 @@ mod tests {
             let slow = hot.invoice(&first.id, engine);
             tokio::pin!(slow);
             assert!(poll!(&mut slow).is_pending());
+            let written = [kept(&second)];
+            hot.begin(&written);
             if known {
-                hot.stored([&kept(&second)]);
+                hot.stored(written.iter());
             } else {
-                hot.forget([&kept(&second)]);
+                hot.forget(written.iter());
             }
             answer.send(Some(first.clone())).expect("it is read");
             assert_eq!(slow.await.expect("an answer"), Some(first.clone()), "begun before the write");
             assert_eq!(read(&hot, &first, Some(&second)).await, (Some(second.clone()), usize::from(!known)));
+        }
+    }
+
+    /// Whoever has seen another record of the same transaction must not find the older invoice.
+    #[tokio::test]
+    async fn nobody_is_answered_from_memory_while_a_record_is_written() {
+        let [first, second] = revisions();
+        for known in [true, false] {
+            let hot = Hot::new();
+            hot.stored([kept(&first)].iter());
+            let written = [kept(&second)];
+            hot.begin(&written);
+            for found in [&first, &second, &first] {
+                assert_eq!(read(&hot, &first, Some(found)).await, (Some(found.clone()), 1));
+            }
+            if known {
+                hot.stored(written.iter());
+            } else {
+                hot.forget(written.iter());
+            }
+            assert_eq!(read(&hot, &first, Some(&second)).await, (Some(second.clone()), usize::from(!known)));
+            assert!(hot.writing.read().expect("not poisoned").is_empty());
         }
     }
 
@@ -215,7 +291,7 @@ mod tests {
         let sample = samples::invoice(1);
         for number in 0..100_000_u128 {
             let id = InvoiceId::from_random(number.to_be_bytes());
-            hot.stored([&kept(&Invoice { id, ..sample.clone() })]);
+            hot.stored([kept(&Invoice { id, ..sample.clone() })].iter());
         }
         assert!(hot.invoices.weight() <= INVOICE_BYTES_MAX, "{}", hot.invoices.weight());
         assert!(hot.invoices.len() > 20_000, "{}", hot.invoices.len());

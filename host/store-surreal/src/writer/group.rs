@@ -34,12 +34,14 @@ enum GroupResult {
 pub(super) async fn store(connection: &Connection, feed: &Feed, hot: &Hot, group: Vec<Job>) {
     let mut parts = vec![group];
     while let Some(mut part) = parts.pop() {
+        hot.begin(part.iter().flat_map(|job| job.plan.hot()));
         let result = match connection.look_at_space() {
             Ok(()) => store_as_one(connection, feed, &part).await,
             Err(error) => GroupResult::Unavailable(error),
         };
         let blames_someone = matches!(result, GroupResult::Refused | GroupResult::Failed(_));
         if blames_someone && part.len() > 1 {
+            hot.forget(part.iter().flat_map(|job| job.plan.hot()));
             let second = part.split_off(part.len().div_ceil(2));
             parts.push(second);
             parts.push(part);
