@@ -140,3 +140,60 @@ async fn join_all<T>(futures: impl IntoIterator<Item = impl Future<Output = T>>)
     .await;
     running.into_iter().filter_map(|(_, said)| said).collect()
 }
+
+/// A transaction shows at one moment, also where a part of it is answered from memory: whoever sees a deposit sees the invoice
+/// and the balance that it changed.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_reader_sees_a_part_of_a_transaction() {
+    const DEPOSITS: u64 = 100;
+    let directory = directory();
+    let store = Arc::new(open(directory.path()).await.expect("a fresh directory opens"));
+    let first = samples::invoice(1);
+    let created = Write::CreateInvoice(Box::new(first.clone()));
+    store.commit(Changeset::new().with(created)).await.expect("stored");
+    let writer = {
+        let (store, mut invoice) = (Arc::clone(&store), first.clone());
+        tokio::spawn(async move {
+            let (merchant, asset) = (samples::merchant_id(1), samples::asset());
+            for number in 1..=DEPOSITS {
+                (invoice.revision, invoice.events) = (invoice.revision + 1, number + 1);
+                let deposit = samples::deposit(number, Some(invoice.id.clone()));
+                let balance = Write::SetBalance {
+                    merchant: merchant.clone(),
+                    asset: asset.clone(),
+                    balance: samples::balance(number.into()),
+                    from_revision: number - 1,
+                };
+                let changes = Changeset::new()
+                    .with(Write::CreateDeposit(deposit))
+                    .with(Write::UpdateInvoice(Box::new(invoice.clone())))
+                    .with(balance);
+                store.commit(changes).await.expect("stored");
+            }
+        })
+    };
+    let mut readers = JoinSet::new();
+    for _ in 0..4 {
+        let (store, id) = (Arc::clone(&store), first.id.clone());
+        readers.spawn(async move {
+            loop {
+                let seen = store.deposits_of_invoice(&id).await.expect("readable").len();
+                let seen = u64::try_from(seen).expect("few");
+                let invoice = store.invoice(&id).await.expect("readable").expect("was made");
+                let (_, revision) = store.balance(&samples::merchant_id(1), &samples::asset()).await.expect("readable");
+                assert!(
+                    seen == 0 || invoice.events > seen,
+                    "{seen} deposits, and an invoice of {} events",
+                    invoice.events
+                );
+                assert!(revision >= seen, "{seen} deposits, and a balance of revision {revision}");
+                if seen == DEPOSITS {
+                    return;
+                }
+            }
+        });
+    }
+    writer.await.expect("writes");
+    readers.join_all().await;
+    store.close().await;
+}
