@@ -180,6 +180,7 @@ async fn admit(
     let config = &shared.api.config;
     let (head, body) = request.into_parts();
     let client = client(&head.headers, &head.extensions, config)?;
+    // Asked again when the body is here: many slow ones could begin before the first of them fails.
     shared.api.access.check_origin(client)?;
     let body = read(body, config).await?;
     let credential = |name, shown| one(&head.headers, name, Fault::Unauthorized, shown);

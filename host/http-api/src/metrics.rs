@@ -1,8 +1,8 @@
 //! `/metrics`, in the text format of OpenMetrics, for the operator's monitoring.
 //!
 //! What the scanners say about themselves is read at each scrape, so nothing here can be older than the scanners' own view;
-//! requests and calls of plugins are counted as they end. Names and units are stable. No label holds anything that a stranger chose: paths
-//! are the table's, not the request's, and ids never appear, so the number of series is bounded by the config.
+//! requests and calls of plugins are counted as they end. Names and units are stable. No label holds anything that a stranger
+//! chose: paths are the table's, not the request's, and ids never appear, so the number of series is bounded by the config.
 
 mod chains;
 mod plugins;

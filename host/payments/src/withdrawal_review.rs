@@ -3,10 +3,11 @@
 //! A policy can tighten and never loosen: each is asked, the strictest answer counts, and a policy that gives none denies. The
 //! first denial ends the question, since nothing can be stricter.
 
+use std::sync::Arc;
+
 use tracing::warn;
 
 use crate::port::hooks::{WithdrawalPolicy, WithdrawalRequest, WithdrawalRuling, WithdrawalVerdict};
-use std::sync::Arc;
 
 /// The word of a denial because a policy could not be asked. The merchant may try again.
 pub const POLICY_UNAVAILABLE: &str = "policy_unavailable";

@@ -12,8 +12,8 @@ use core::time::Duration;
 use std::collections::HashSet;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use quick_cache::Weighter;
 use quick_cache::sync::{Cache, GuardResult};
+use quick_cache::{UnitWeighter, Weighter};
 use xthonpay_domain::asset::AssetId;
 use xthonpay_domain::id::{InvoiceId, MerchantId};
 use xthonpay_domain::invoice::Invoice;
@@ -33,17 +33,8 @@ pub(crate) type BalanceKey = (MerchantId, AssetId);
 
 /// Records in memory.
 pub(crate) struct Hot {
-    invoices: Cache<InvoiceId, Option<Arc<Invoice>>, ByBytes>,
-    balances: Cache<BalanceKey, (Balance, u64)>,
-    /// What is written now: the records of one transaction.
-    writing: RwLock<HashSet<HotKey>>,
-}
-
-/// Names a record.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-enum HotKey {
-    Invoice(InvoiceId),
-    Balance(BalanceKey),
+    invoices: Shelf<InvoiceId, Option<Arc<Invoice>>, ByBytes>,
+    balances: Shelf<BalanceKey, (Balance, u64), UnitWeighter>,
 }
 
 /// A record that a plan leaves behind.
@@ -55,22 +46,12 @@ pub(crate) enum HotRecord {
     Balance(BalanceKey, Balance, u64),
 }
 
-impl HotRecord {
-    fn key(&self) -> HotKey {
-        match self {
-            Self::Invoice(invoice) => HotKey::Invoice(invoice.id.clone()),
-            Self::Balance(key, ..) => HotKey::Balance(key.clone()),
-        }
-    }
-}
-
 impl Hot {
     /// None yet.
     pub(crate) fn new() -> Self {
         Self {
-            invoices: Cache::with_weighter(INVOICES_EXPECTED, INVOICE_BYTES_MAX, ByBytes),
-            balances: Cache::new(BALANCES_MAX),
-            writing: RwLock::default(),
+            invoices: Shelf::new(Cache::with_weighter(INVOICES_EXPECTED, INVOICE_BYTES_MAX, ByBytes)),
+            balances: Shelf::new(Cache::new(BALANCES_MAX)),
         }
     }
 
@@ -80,11 +61,8 @@ impl Hot {
         id: &InvoiceId,
         read: impl Future<Output = Result<Option<Invoice>, E>>,
     ) -> Result<Option<Invoice>, E> {
-        if self.is_writing(&HotKey::Invoice(id.clone())) {
-            return read.await;
-        }
         let read = async { Ok(read.await?.map(Arc::new)) };
-        Ok(look_up(&self.invoices, id, read).await?.map(Arc::unwrap_or_clone))
+        Ok(self.invoices.look_up(id, read).await?.map(Arc::unwrap_or_clone))
     }
 
     /// A balance with its revision: the one in memory, or what `read` finds.
@@ -93,22 +71,16 @@ impl Hot {
         key: &BalanceKey,
         read: impl Future<Output = Result<(Balance, u64), E>>,
     ) -> Result<(Balance, u64), E> {
-        if self.is_writing(&HotKey::Balance(key.clone())) {
-            return read.await;
-        }
-        look_up(&self.balances, key, read).await
-    }
-
-    fn is_writing(&self, key: &HotKey) -> bool {
-        self.writing.read().unwrap_or_else(PoisonError::into_inner).contains(key)
+        self.balances.look_up(key, read).await
     }
 
     /// These records are about to be written.
     pub(crate) fn begin<'a>(&self, records: impl IntoIterator<Item = &'a HotRecord>) {
-        let mut writing = self.writing.write().unwrap_or_else(PoisonError::into_inner);
         for record in records {
-            writing.insert(record.key());
-            self.remove(record);
+            match record {
+                HotRecord::Invoice(invoice) => self.invoices.begin(&invoice.id),
+                HotRecord::Balance(key, ..) => self.balances.begin(key),
+            }
         }
     }
 
@@ -116,53 +88,79 @@ impl Hot {
     pub(crate) fn stored<'a>(&self, records: impl Iterator<Item = &'a HotRecord> + Clone) {
         for record in records.clone() {
             match record {
-                HotRecord::Invoice(invoice) => self.invoices.insert(invoice.id.clone(), Some(Arc::clone(invoice))),
-                HotRecord::Balance(key, balance, revision) => self.balances.insert(key.clone(), (*balance, *revision)),
+                HotRecord::Invoice(invoice) => self.invoices.keep(&invoice.id, Some(Arc::clone(invoice))),
+                HotRecord::Balance(key, balance, revision) => self.balances.keep(key, (*balance, *revision)),
             }
         }
+        // A record may be among them twice, and only the last one counts.
         self.end(records);
     }
 
-    /// These records are not stored, or perhaps.
+    /// These records are not stored, or perhaps: nothing is kept of them, not even what readers found since the beginning.
     pub(crate) fn forget<'a>(&self, records: impl Iterator<Item = &'a HotRecord> + Clone) {
-        records.clone().for_each(|record| self.remove(record));
+        self.begin(records.clone());
         self.end(records);
     }
 
-    /// Only now: who finds that a record is not written any more finds the new one.
     fn end<'a>(&self, records: impl Iterator<Item = &'a HotRecord>) {
-        let mut writing = self.writing.write().unwrap_or_else(PoisonError::into_inner);
         for record in records {
-            writing.remove(&record.key());
-        }
-    }
-
-    fn remove(&self, record: &HotRecord) {
-        match record {
-            HotRecord::Invoice(invoice) => drop(self.invoices.remove(&invoice.id)),
-            HotRecord::Balance(key, ..) => drop(self.balances.remove(key)),
+            match record {
+                HotRecord::Invoice(invoice) => self.invoices.end(&invoice.id),
+                HotRecord::Balance(key, ..) => self.balances.end(key),
+            }
         }
     }
 }
 
-async fn look_up<K, V, W, E>(cache: &Cache<K, V, W>, key: &K, read: impl Future<Output = Result<V, E>>) -> Result<V, E>
+/// The records of one kind.
+struct Shelf<K, V, W> {
+    kept: Cache<K, V, W>,
+    /// What is written now: the records of one transaction.
+    writing: RwLock<HashSet<K>>,
+}
+
+impl<K, V, W> Shelf<K, V, W>
 where
     K: Clone + Eq + Hash,
     V: Clone,
     W: Weighter<K, V> + Clone,
 {
-    let mark = match cache.get_value_or_guard(key, Some(Duration::ZERO)) {
-        GuardResult::Value(kept) => return Ok(kept),
-        GuardResult::Guard(mark) => Some(mark),
-        // Somebody else is reading it.
-        GuardResult::Timeout => None,
-    };
-    let found = read.await?;
-    if let Some(mark) = mark {
-        // Refused when the record was written meanwhile.
-        let _ = mark.insert(found.clone());
+    fn new(kept: Cache<K, V, W>) -> Self {
+        Self { kept, writing: RwLock::default() }
     }
-    Ok(found)
+
+    async fn look_up<E>(&self, key: &K, read: impl Future<Output = Result<V, E>>) -> Result<V, E> {
+        if self.writing.read().unwrap_or_else(PoisonError::into_inner).contains(key) {
+            return read.await;
+        }
+        let mark = match self.kept.get_value_or_guard(key, Some(Duration::ZERO)) {
+            GuardResult::Value(kept) => return Ok(kept),
+            GuardResult::Guard(mark) => Some(mark),
+            // Somebody else is reading it.
+            GuardResult::Timeout => None,
+        };
+        let found = read.await?;
+        if let Some(mark) = mark {
+            // Refused when the record was written meanwhile.
+            let _ = mark.insert(found.clone());
+        }
+        Ok(found)
+    }
+
+    /// Sends readers past what is kept, and takes it away.
+    fn begin(&self, key: &K) {
+        self.writing.write().unwrap_or_else(PoisonError::into_inner).insert(key.clone());
+        self.kept.remove(key);
+    }
+
+    fn keep(&self, key: &K, value: V) {
+        self.kept.insert(key.clone(), value);
+    }
+
+    /// Only when the right value is kept, or none: from now on readers find it.
+    fn end(&self, key: &K) {
+        self.writing.write().unwrap_or_else(PoisonError::into_inner).remove(key);
+    }
 }
 
 /// Weighs invoices by their bytes; that there is none with an id is known at the price of the id.
@@ -265,7 +263,7 @@ mod tests {
                 hot.forget(written.iter());
             }
             assert_eq!(read(&hot, &first, Some(&second)).await, (Some(second.clone()), usize::from(!known)));
-            assert!(hot.writing.read().expect("not poisoned").is_empty());
+            assert!(hot.invoices.writing.read().expect("not poisoned").is_empty());
         }
     }
 
@@ -293,7 +291,7 @@ mod tests {
             let id = InvoiceId::from_random(number.to_be_bytes());
             hot.stored([kept(&Invoice { id, ..sample.clone() })].iter());
         }
-        assert!(hot.invoices.weight() <= INVOICE_BYTES_MAX, "{}", hot.invoices.weight());
-        assert!(hot.invoices.len() > 20_000, "{}", hot.invoices.len());
+        assert!(hot.invoices.kept.weight() <= INVOICE_BYTES_MAX, "{}", hot.invoices.kept.weight());
+        assert!(hot.invoices.kept.len() > 20_000, "{}", hot.invoices.kept.len());
     }
 }

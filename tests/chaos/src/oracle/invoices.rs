@@ -23,7 +23,7 @@ pub(super) fn judge(deployment: &Deployment, stored: &Stored, record: &Record, f
     }
     for invoice in record.invoices.values() {
         let made = record.decisions.get(&invoice.id).copied().unwrap_or_default();
-        judge_state(deployment, stored, record, invoice, findings);
+        judge_state(deployment, stored, record, invoice, made, findings);
         let events = by_invoice.remove(&invoice.id).unwrap_or_default();
         judge_numbers(invoice, made, &events, findings);
         // A payment in time can come after the expiry only where final blocks were replaced, or did not show it at first.
@@ -35,8 +35,14 @@ pub(super) fn judge(deployment: &Deployment, stored: &Stored, record: &Record, f
 }
 
 /// The sums and the state follow from what was paid in time, and from what the merchant decided.
-fn judge_state(deployment: &Deployment, stored: &Stored, record: &Record, invoice: &Invoice, findings: &mut Findings) {
-    let made = record.decisions.get(&invoice.id).copied().unwrap_or_default();
+fn judge_state(
+    deployment: &Deployment,
+    stored: &Stored,
+    record: &Record,
+    invoice: &Invoice,
+    made: Decisions,
+    findings: &mut Findings,
+) {
     let paid = stored.deposits.values().filter(|deposit| {
         deposit.state == DepositState::Final
             && deposit.transfer.identity.to == invoice.address
