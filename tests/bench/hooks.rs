@@ -15,6 +15,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use xthon_json::XthonJson;
 use xthonpay_payments::port::hooks::{DraftRuling, Hooks as _, InvoiceRules, WebhookFormat};
+use xthonpay_payments::port::lending::Loans;
 use xthonpay_plugin_runtime::{
     HookBindings, LimitsConfig, OnFailureConfig, PluginConfig, PluginHost, RuntimeConfig, Wasi,
 };
@@ -71,7 +72,7 @@ async fn load(cache: &Path) -> Result<(PluginHost, Thousandths), BoxError> {
         cache_dir: Some(cache.join("cache")),
     };
     let started = Instant::now();
-    let host = PluginHost::load(config, Arc::new(ManualClock::starting_at(facts::NOW))).await?;
+    let host = PluginHost::load(config, Arc::new(ManualClock::starting_at(facts::NOW)), Loans::default()).await?;
     Ok((host, Thousandths::millis(started.elapsed())))
 }
 
@@ -91,7 +92,7 @@ fn plugin(folder: &Path, name: &str) -> PluginConfig {
 
 /// Both sides decide the same, or the comparison is worth nothing.
 async fn check_same_answers(rules: &dyn InvoiceRules, format: &dyn WebhookFormat) -> Result<(), BoxError> {
-    let DraftRuling::Accept(terms) = rules.on_draft(&facts::draft()?).await? else {
+    let DraftRuling::Accept(terms) = rules.on_draft(&facts::draft()?).await?.answer else {
         return Err("the plugin refuses the draft".into());
     };
     let draft = facts::native_draft();

@@ -16,6 +16,7 @@ mod guide;
 mod hostile;
 mod internal;
 mod keys;
+mod lending;
 mod liars;
 mod nodes;
 mod openapi;

@@ -16,11 +16,12 @@ use xthonpay_domain::event::Event;
 use xthonpay_domain::id::{DeliveryId, DepositId, EndpointId, EventId, InvoiceId, MerchantId, PostingId};
 use xthonpay_domain::invoice::Invoice;
 use xthonpay_domain::ledger::{Balance, Posting};
-use xthonpay_domain::text::{ChainName, ExternalId, IdempotencyKey};
+use xthonpay_domain::text::{ChainName, ExternalId, IdempotencyKey, ItemKey};
 use xthonpay_domain::time::Timestamp;
+use xthonpay_payments::port::lending::storage::{Item, Space};
 use xthonpay_payments::port::store::{
-    Changeset, CommitError, Counter, Cursor, Delivery, DeliveryFilter, Endpoint, FeedPosition, InvoiceFilter,
-    KeptAnswer, Key, Merchant, OwnAddress, PaymentFilter, Store, StoreError, Write,
+    AttestationRecord, Changeset, CommitError, Counter, Cursor, Delivery, DeliveryFilter, Endpoint, FeedPosition,
+    InvoiceFilter, KeptAnswer, Key, Merchant, OwnAddress, PaymentFilter, Store, StoreError, Write,
 };
 
 use crate::crash_points::Boundary;
@@ -307,6 +308,28 @@ impl Store for GatedStore {
         limit: usize,
     ) -> Result<Vec<Event>, StoreError> {
         self.read()?.unrouted_events_behind(after, limit).await
+    }
+
+    async fn plugin_item(&self, space: &Space, key: &ItemKey) -> Result<Option<Item>, StoreError> {
+        self.read()?.plugin_item(space, key).await
+    }
+
+    async fn plugin_items(
+        &self,
+        space: &Space,
+        prefix: &str,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<(ItemKey, Item)>, StoreError> {
+        self.read()?.plugin_items(space, prefix, after, limit).await
+    }
+
+    async fn attestations(
+        &self,
+        after: Option<(Timestamp, &str)>,
+        limit: usize,
+    ) -> Result<Vec<AttestationRecord>, StoreError> {
+        self.read()?.attestations(after, limit).await
     }
 
     async fn delivery(&self, id: &DeliveryId) -> Result<Option<Delivery>, StoreError> {

@@ -19,12 +19,13 @@ use xthonpay_domain::event::Event;
 use xthonpay_domain::id::{DeliveryId, DepositId, EndpointId, EventId, InvoiceId, MerchantId, PostingId};
 use xthonpay_domain::invoice::Invoice;
 use xthonpay_domain::ledger::{Balance, Posting, PostingKind};
-use xthonpay_domain::text::{ChainName, ExternalId, IdempotencyKey};
+use xthonpay_domain::text::{ChainName, ExternalId, IdempotencyKey, ItemKey};
 use xthonpay_domain::time::Timestamp;
+use xthonpay_payments::port::lending::storage::{Item, Space};
 use xthonpay_payments::port::store::{
-    Changeset, CommitError, Counter, Cursor, Delivery, DeliveryFilter, DeliverySelection, DeliveryState, Endpoint,
-    EndpointState, FeedPosition, InvoiceFilter, KeptAnswer, Key, Merchant, OwnAddress, PaymentFilter, PaymentSelection,
-    READ_LIMIT_MAX, Store, StoreError,
+    AttestationRecord, Changeset, CommitError, Counter, Cursor, Delivery, DeliveryFilter, DeliverySelection,
+    DeliveryState, Endpoint, EndpointState, FeedPosition, InvoiceFilter, KeptAnswer, Key, Merchant, OwnAddress,
+    PaymentFilter, PaymentSelection, READ_LIMIT_MAX, Store, StoreError,
 };
 
 pub use faults::{Fault, Faults};
@@ -368,6 +369,35 @@ impl Store for MemoryStore {
         let mut found: Vec<&Event> = unrouted.filter(|event| place(event) > *after).collect();
         found.sort_by_key(|event| place(event));
         Ok(page(found, limit))
+    }
+
+    async fn plugin_item(&self, space: &Space, key: &ItemKey) -> Result<Option<Item>, StoreError> {
+        Ok(self.read()?.plugin_items.get(&(space.clone(), key.clone())).cloned())
+    }
+
+    async fn plugin_items(
+        &self,
+        space: &Space,
+        prefix: &str,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<(ItemKey, Item)>, StoreError> {
+        let tables = self.read()?;
+        let wanted = |(place, key): &(Space, ItemKey)| {
+            place == space && key.as_str().starts_with(prefix) && after.is_none_or(|after| key.as_str() > after)
+        };
+        let found = tables.plugin_items.iter().filter(|(place, _)| wanted(place));
+        let found = found.map(|((_, key), item)| (key.clone(), item.clone()));
+        Ok(found.take(limit.min(READ_LIMIT_MAX)).collect())
+    }
+
+    async fn attestations(
+        &self,
+        after: Option<(Timestamp, &str)>,
+        limit: usize,
+    ) -> Result<Vec<AttestationRecord>, StoreError> {
+        let after = after.map(|(at, id)| (at, id.to_owned()));
+        Ok(page(behind(&self.read()?.attestations, after.as_ref()), limit))
     }
 
     async fn delivery(&self, id: &DeliveryId) -> Result<Option<Delivery>, StoreError> {

@@ -22,6 +22,8 @@ use xthonpay_payments::port::chain::{ChainError, ChainSource, SourceReport};
 /// The time between two blocks unless the script lets more pass: that of BNB Smart Chain.
 pub const BLOCK_TIME: Duration = Duration::from_millis(450);
 
+/// What a unit of gas costs on every scripted chain, in base units.
+pub(crate) const GAS_PRICE: u128 = 50_000_000;
 /// The sender of every payment.
 pub const PAYER: Address = Address::new([0x11; 20]);
 
@@ -325,6 +327,11 @@ impl ChainSource for ScriptedChain {
 
     async fn self_check(&self) -> Result<(), ChainError> {
         self.ask(Question::SelfCheck).map(|_| ())
+    }
+
+    async fn gas_price(&self) -> Result<Amount, ChainError> {
+        drop(self.ask(Question::Head)?);
+        Ok(Amount::from_units(GAS_PRICE))
     }
 
     async fn head(&self) -> Result<BlockNumber, ChainError> {

@@ -14,4 +14,5 @@ pub mod protocol;
 pub mod rescan;
 pub mod server;
 pub mod service;
+pub mod signed;
 pub mod suspense;

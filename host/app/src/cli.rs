@@ -15,6 +15,7 @@ mod plugins;
 mod rescan;
 mod routes;
 mod serve;
+mod signed;
 mod status;
 mod suspense;
 
@@ -143,6 +144,7 @@ fn run(command: Command) -> Result<(), CliError> {
             Command::Routes(asked) => routes::routes(&asked),
             Command::Plugins { command: PluginsCommand::List(asked) } => plugins::list(&asked).await,
             Command::Plugins { command: PluginsCommand::Reload(asked) } => plugins::reload(asked).await,
+            Command::Plugins { command: PluginsCommand::Signed(asked) } => signed::signed(&asked).await,
             Command::Merchant { command } => match command {
                 MerchantCommand::Create(asked) => merchant::create(asked).await,
                 MerchantCommand::List(asked) => merchant::list(&asked).await,

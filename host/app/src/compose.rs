@@ -22,6 +22,7 @@ use xthonpay_payments::keys::Keys;
 use xthonpay_payments::merchants::Merchants;
 use xthonpay_payments::port::chain::{ChainError, ChainSource};
 use xthonpay_payments::port::clock::Clock;
+use xthonpay_payments::port::lending::Loans;
 use xthonpay_payments::port::random::Random;
 use xthonpay_payments::port::signer::{AddressSource as _, DeriveError};
 use xthonpay_payments::port::store::{Store, StoreError};
@@ -38,6 +39,7 @@ use zeroize::Zeroizing;
 
 use crate::config::{Config, PASSPHRASE_VARIABLE, PassphraseSource, StoreConfig, VaultConfig};
 use crate::data_dir::{DataDir, DataDirError};
+use crate::loans::LoanError;
 use crate::system_clock::SystemClock;
 
 /// A deployment that cannot be opened or started.
@@ -92,6 +94,9 @@ pub enum StartError {
     /// A required plugin, or the plugin runtime.
     #[error(transparent)]
     Plugins(#[from] LoadError),
+    /// Something that plugins are lent.
+    #[error(transparent)]
+    Loans(#[from] LoanError),
     /// The webhook client.
     #[error(transparent)]
     Webhooks(#[from] EgressSetupError),
@@ -135,6 +140,7 @@ impl StartError {
             | Self::Chain(_)
             | Self::ChainMismatch { .. }
             | Self::Plugins(_)
+            | Self::Loans(_)
             | Self::Webhooks(_)
             | Self::Listen { .. }
             | Self::File { .. }
@@ -341,16 +347,20 @@ pub fn chains(config: &Config) -> Result<Vec<Arc<EvmChain>>, EvmChainError> {
 ///
 /// # Errors
 /// [`LoadError`] for a required plugin, for bindings that make no sense, or when the runtime cannot be set up.
-pub async fn plugins(config: &Config, clock: Arc<dyn Clock>) -> Result<PluginHost, LoadError> {
-    PluginHost::load(runtime_config(config, Some(config.cache_dir())), clock).await
+pub async fn plugins(config: &Config, clock: Arc<dyn Clock>, loans: Loans) -> Result<PluginHost, LoadError> {
+    PluginHost::load(runtime_config(config, Some(config.cache_dir())), clock, loans).await
 }
 
 /// The same, compiled anew and kept nowhere.
 ///
 /// # Errors
 /// As [`plugins`].
-pub async fn plugins_without_cache(config: &Config, clock: Arc<dyn Clock>) -> Result<PluginHost, LoadError> {
-    PluginHost::load(runtime_config(config, None), clock).await
+pub async fn plugins_without_cache(
+    config: &Config,
+    clock: Arc<dyn Clock>,
+    loans: Loans,
+) -> Result<PluginHost, LoadError> {
+    PluginHost::load(runtime_config(config, None), clock, loans).await
 }
 
 fn runtime_config(config: &Config, cache_dir: Option<std::path::PathBuf>) -> RuntimeConfig {

@@ -18,7 +18,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use url::Url;
 use xthonpay_chain_evm::EvmChainConfig;
-use xthonpay_domain::text::PluginName;
+use xthonpay_domain::text::{LoanLabel, PluginName};
 use xthonpay_payments::catalog::ChainTerms;
 use xthonpay_payments::delivery::schedule::Schedule;
 use xthonpay_plugin_runtime::{HookBindings, PluginConfig};
@@ -47,6 +47,12 @@ pub struct Config {
     pub webhooks: WebhooksConfig,
     /// Whether there are test keys, and a simulated chain for them.
     pub test_mode: bool,
+    /// Upstreams that plugins may be granted.
+    pub upstreams: BTreeMap<LoanLabel, UpstreamSettings>,
+    /// Sources of exchange rates.
+    pub rates: BTreeMap<LoanLabel, RateConfig>,
+    /// Signers that plugins may be granted.
+    pub signers: Vec<LoanLabel>,
     /// Which plugins decide.
     pub hooks: HookBindings,
     /// The plugins.
@@ -129,6 +135,50 @@ pub struct WebhooksConfig {
     pub disable_after: Duration,
     /// Plugins that endpoints may choose for their bodies, besides the bound one.
     pub formats: Vec<PluginName>,
+}
+
+/// An upstream that plugins may be granted. Its secret is in a file.
+#[derive(Clone, Debug)]
+pub struct UpstreamSettings {
+    /// What every path is joined to.
+    pub base: String,
+    /// Headers of every request.
+    pub headers: Vec<(String, String)>,
+    /// Where the secret is that `{secret}` stands for.
+    pub secret_file: Option<PathBuf>,
+    /// Private networks that it may be in.
+    pub allow_networks: Vec<IpNet>,
+    /// Whether plain http may be used to public addresses.
+    pub allow_http: bool,
+    /// For one request.
+    pub timeout: Duration,
+}
+
+/// A source of the rate of one pair.
+#[derive(Clone, Debug)]
+pub struct RateConfig {
+    /// What is priced: an asset, or a currency of ISO 4217.
+    pub base: String,
+    /// What it is priced in.
+    pub counter: String,
+    /// Where the rate comes from.
+    pub origin: RateOrigin,
+}
+
+/// Where a rate comes from.
+#[derive(Clone, Debug)]
+pub enum RateOrigin {
+    /// It never changes.
+    Fixed(String),
+    /// An upstream states it.
+    Fetched {
+        /// Its name.
+        upstream: LoanLabel,
+        /// Path and query of the question.
+        path: String,
+        /// Where the number stands in the answer.
+        pointer: String,
+    },
 }
 
 /// The log.

@@ -45,9 +45,11 @@ use xthonpay_store_surreal::SurrealStore;
 
 use crate::admin::plugin::PluginDoor;
 use crate::admin::server::{self, AdminDoor};
+use crate::admin::signed::{SignedDoor, signer_lines};
 use crate::compose::{self, Deployment, StartError};
 use crate::config::Config;
 use crate::data_dir::replace_file;
+use crate::loans;
 use status::HostStatus;
 pub(crate) use status::plugin_line as plugin_report;
 
@@ -215,12 +217,15 @@ struct Parts {
 
 impl Parts {
     async fn build(config: &Config, deployment: &Deployment, sources: &[Arc<EvmChain>]) -> Result<Self, StartError> {
-        let plugins = compose::plugins(config, Arc::clone(&deployment.clock)).await?;
+        let simulated = compose::simulated(config, deployment).await?;
+        let mut readable: Vec<Arc<dyn ChainSource>> = sources.iter().map(|source| Arc::clone(source) as _).collect();
+        readable.extend(simulated.iter().map(|source| Arc::clone(source) as Arc<dyn ChainSource>));
+        let loans = loans::of_host(config, deployment, &readable)?;
+        let plugins = compose::plugins(config, Arc::clone(&deployment.clock), loans).await?;
         let transport = compose::webhooks(config)?;
         for source in sources {
             check_nodes(source).await?;
         }
-        let simulated = compose::simulated(config, deployment).await?;
         deployment.watch.load(deployment.store.as_ref()).await?;
         deployment.indices.watch_ahead().await?;
         let admin_socket = config.admin_socket();
@@ -271,6 +276,7 @@ impl Parts {
             chains,
             rescan,
             plugins: PluginDoor { plugins: Arc::clone(&joints.parts.plugins), config_file: config.file.clone() },
+            signed: SignedDoor { store: joints.store(), signers: signer_lines(&deployment.signer, &config.signers) },
             store: joints.store(),
             catalog: Arc::clone(&joints.catalog),
         };
@@ -401,6 +407,7 @@ impl Joints<'_> {
         Api {
             access: self.access(),
             invoicing: Invoicing {
+                contended: Arc::default(),
                 store: self.store(),
                 catalog: Arc::clone(&self.catalog),
                 hooks: Arc::clone(&self.parts.plugins) as _,

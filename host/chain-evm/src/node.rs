@@ -12,6 +12,7 @@ use std::sync::Arc;
 use serde_json::json;
 use url::Url;
 use xthonpay_domain::address::Address;
+use xthonpay_domain::amount::Amount;
 use xthonpay_domain::block::{BlockNumber, BlockRef};
 use xthonpay_payments::port::chain::ChainError;
 use xthonpay_payments::port::random::Random;
@@ -128,6 +129,16 @@ impl Node {
         let Quantity(head) = asked.await.map_err(|error| self.failed(error))?;
         self.conduct.saw_head(BlockNumber(head));
         Ok(BlockNumber(head))
+    }
+
+    /// The price of one unit of gas that the node suggests, in base units of the native coin.
+    pub(crate) async fn gas_price(&self) -> Result<Amount, ChainError> {
+        let asked = async {
+            let exchange = self.rpc.ask(&[Call::new("eth_gasPrice", json!([]))]).await?;
+            let [price] = exchange.exactly()?;
+            price?.read::<Quantity>()
+        };
+        asked.await.map(|Quantity(price)| Amount::from_units(price.into())).map_err(|error| self.failed(error))
     }
 
     /// The chain that the node serves and its newest blocks: one request, so that one backend answers all of it.

@@ -224,6 +224,10 @@ impl ChainSource for EvmChain {
         self.agreed_balances(addresses, |node| token_balances::of(node, block, contract, Arc::clone(&asked))).await
     }
 
+    async fn gas_price(&self) -> Result<Amount, ChainError> {
+        self.pool.ask(Weight::Light, |node| Box::pin(node.gas_price())).await
+    }
+
     fn contradicted(&self) {
         self.pool.contradicted();
     }

@@ -23,6 +23,9 @@ use crate::blocks::Blocks;
 /// What the node is called in reports.
 const NODE: &str = "in memory";
 
+/// What a unit of gas costs: the least that BNB Smart Chain takes, 0.05 gwei.
+const GAS_PRICE: u128 = 50_000_000;
+
 /// What an earlier process left of the chain.
 #[derive(Clone, Debug, Default)]
 pub struct Beginning {
@@ -81,6 +84,10 @@ impl ChainSource for SimulatedChain {
 
     async fn self_check(&self) -> Result<(), ChainError> {
         Ok(())
+    }
+
+    async fn gas_price(&self) -> Result<Amount, ChainError> {
+        Ok(Amount::from_units(GAS_PRICE))
     }
 
     async fn head(&self) -> Result<BlockNumber, ChainError> {

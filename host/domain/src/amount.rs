@@ -191,6 +191,14 @@ impl Amount {
         Self(self.0.saturating_sub(other.0))
     }
 
+    /// The amount `times` times.
+    ///
+    /// # Errors
+    /// [`AmountError::Overflow`] above 2^256 - 1.
+    pub fn times(self, times: u64) -> Result<Self, AmountError> {
+        self.0.checked_mul(U256::from(times)).map(Self).ok_or(AmountError::Overflow)
+    }
+
     /// `bps` hundredths of a percent of the amount, rounded down. Exact over the whole range.
     ///
     /// # Errors

@@ -125,6 +125,16 @@ text_type! {
     |c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-'
 }
 text_type! {
+    /// The operator's name of something that is lent to plugins: a space of storage, an upstream, a signer, a source of rates.
+    LoanLabel, max 32, "use lower-case letters, digits and dashes only",
+    |c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-'
+}
+text_type! {
+    /// The key under which a plugin keeps a value.
+    ItemKey, max 256, "must not hold control, invisible or direction-changing characters",
+    |c| !is_deceptive(c)
+}
+text_type! {
     /// What a caller sends as `Idempotency-Key`: a name of its own for one effect that it wants once.
     IdempotencyKey, max 255, "use printable ASCII only",
     |c| c.is_ascii_graphic() || c == ' '

@@ -1,4 +1,4 @@
-//! Sends one webhook.
+//! Sends one webhook, through clients that reach nobody but whom the operator's address policy admits.
 
 use std::error::Error as _;
 use std::io;
@@ -10,7 +10,7 @@ use reqwest::header::{
     CONNECTION, CONTENT_LENGTH, HOST, HeaderMap, HeaderName, HeaderValue, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
     USER_AGENT,
 };
-use reqwest::{Client, redirect, retry};
+use reqwest::{Client, Response, redirect, retry};
 use tokio::time::{Instant, timeout};
 use tracing::info;
 use xthonpay_domain::invoice::url_text::CallbackUrl;
@@ -31,18 +31,61 @@ const IDLE_CONNECTIONS_MAX: usize = 4;
 const IDLE_TIME_MAX: Duration = Duration::from_secs(15);
 
 /// Headers that belong to the connection or to this client; a request that brings one would change its own framing.
-const OWN_HEADERS: [HeaderName; 8] =
+pub(crate) const OWN_HEADERS: [HeaderName; 8] =
     [CONNECTION, CONTENT_LENGTH, HOST, TE, TRAILER, TRANSFER_ENCODING, UPGRADE, USER_AGENT];
 
-/// Sends webhooks under the operator's address policy. Cheap to clone.
+/// Clients that reach nobody but whom the operator's address policy admits. Cheap to clone.
 #[derive(Clone)]
-pub struct WebhookClient {
+pub(crate) struct GuardedClients {
     policy: Arc<AddressPolicy>,
     /// For URLs that are fit for the Internet.
     public: Client,
     /// For URLs that only the operator's own networks may receive. Apart from the other, so that a connection which one may
     /// use is never lent to the other.
     named_networks: Client,
+}
+
+impl GuardedClients {
+    pub(crate) fn new(config: &EgressConfig) -> Result<Self, EgressSetupError> {
+        Self::with_lookup(config, &(Arc::new(SystemLookup::default()) as Arc<dyn NameLookup>))
+    }
+
+    fn with_lookup(config: &EgressConfig, lookup: &Arc<dyn NameLookup>) -> Result<Self, EgressSetupError> {
+        config.check()?;
+        let policy = Arc::new(AddressPolicy::new(config));
+        let client = |reach| {
+            let resolver = GuardedResolver { policy: Arc::clone(&policy), lookup: Arc::clone(lookup), reach };
+            build(config, resolver).map_err(EgressSetupError::Client)
+        };
+        Ok(Self { public: client(Reach::Public)?, named_networks: client(Reach::NamedNetworks)?, policy })
+    }
+
+    pub(crate) fn policy(&self) -> &AddressPolicy {
+        &self.policy
+    }
+
+    pub(crate) fn of(&self, reach: Reach) -> &Client {
+        match reach {
+            Reach::Public => &self.public,
+            Reach::NamedNetworks => &self.named_networks,
+        }
+    }
+
+    /// Whether an answer came from an address that may be called. Cannot differ from what the resolver gave; if it ever does,
+    /// nothing of the answer may come out.
+    pub(crate) fn check_peer(&self, response: &Response, reach: Reach) -> Result<(), String> {
+        if response.remote_addr().is_some_and(|peer| self.policy.admits(peer.ip(), reach)) {
+            Ok(())
+        } else {
+            Err(ResolveError::NotPublic.to_string())
+        }
+    }
+}
+
+/// Sends webhooks under the operator's address policy. Cheap to clone.
+#[derive(Clone)]
+pub struct WebhookClient {
+    clients: GuardedClients,
     total_timeout: Duration,
     answer_bytes_max: usize,
 }
@@ -61,36 +104,20 @@ impl WebhookClient {
     /// # Errors
     /// As [`WebhookClient::new`].
     pub fn with_lookup(config: EgressConfig, lookup: Arc<dyn NameLookup>) -> Result<Self, EgressSetupError> {
-        config.check()?;
+        let clients = GuardedClients::with_lookup(&config, &lookup)?;
         if !config.allow_networks.is_empty() {
             info!(networks = ?config.allow_networks, "webhooks may reach these networks besides the public Internet");
         }
-        let policy = Arc::new(AddressPolicy::new(&config));
-        let client = |reach| {
-            let resolver = GuardedResolver { policy: Arc::clone(&policy), lookup: Arc::clone(&lookup), reach };
-            build(&config, resolver).map_err(EgressSetupError::Client)
-        };
-        Ok(Self {
-            public: client(Reach::Public)?,
-            named_networks: client(Reach::NamedNetworks)?,
-            policy,
-            total_timeout: config.total_timeout,
-            answer_bytes_max: config.answer_bytes_max,
-        })
+        Ok(Self { clients, total_timeout: config.total_timeout, answer_bytes_max: config.answer_bytes_max })
     }
 
     async fn exchange(&self, target: Target, headers: HeaderMap, body: Vec<u8>) -> Result<WebhookAnswer, EgressError> {
         let started = Instant::now();
-        let client = match target.reach {
-            Reach::Public => &self.public,
-            Reach::NamedNetworks => &self.named_networks,
-        };
+        let client = self.clients.of(target.reach);
         let sent = client.post(target.url).headers(headers).body(body).send().await;
         let response = sent.map_err(|error| unreachable(&error))?;
-        // Cannot differ from what the resolver gave; if it ever does, nothing of the answer may come out.
-        if !response.remote_addr().is_some_and(|peer| self.policy.admits(peer.ip(), target.reach)) {
-            return Err(EgressError::Unreachable { reason: ResolveError::NotPublic.to_string() });
-        }
+        let checked = self.clients.check_peer(&response, target.reach);
+        checked.map_err(|reason| EgressError::Unreachable { reason })?;
         let status = response.status().as_u16();
         let retry_after = retry_after(response.headers());
         let excerpt = excerpt(response, self.answer_bytes_max).await.map_err(|error| unreachable(&error))?;
@@ -101,11 +128,11 @@ impl WebhookClient {
 #[async_trait]
 impl WebhookTransport for WebhookClient {
     fn check(&self, url: &CallbackUrl) -> Result<(), EgressError> {
-        self.policy.judge(url).map(drop).map_err(|refusal| refused(&refusal))
+        self.clients.policy().judge(url).map(drop).map_err(|refusal| refused(&refusal))
     }
 
     async fn post(&self, request: WebhookRequest) -> Result<WebhookAnswer, EgressError> {
-        let target = self.policy.judge(&request.url).map_err(|refusal| refused(&refusal))?;
+        let target = self.clients.policy().judge(&request.url).map_err(|refusal| refused(&refusal))?;
         let headers = headers(&request.headers)?;
         // An answer that is not complete in time is none: the receiver may not have finished what it answers for.
         let exchange = timeout(self.total_timeout, self.exchange(target, headers, request.body));
@@ -155,6 +182,11 @@ fn refused(refusal: &Refusal) -> EgressError {
 
 /// Why there is no answer. Addresses, our own above all, stay out of it, so the texts of the libraries are not used.
 fn unreachable(error: &reqwest::Error) -> EgressError {
+    EgressError::Unreachable { reason: without_texts(error) }
+}
+
+/// The same as a sentence of our own.
+pub(crate) fn without_texts(error: &reqwest::Error) -> String {
     let mut reason = if error.is_connect() {
         "no connection could be made"
     } else {
@@ -177,7 +209,7 @@ fn unreachable(error: &reqwest::Error) -> EgressError {
         }
         cause = inner.source();
     }
-    EgressError::Unreachable { reason }
+    reason
 }
 
 /// The failure of the system, or of TLS, behind those that only pass it on. They do not name it as their source.

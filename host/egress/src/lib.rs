@@ -18,6 +18,7 @@
 //! | `lookup` | asking the name service, bounded |
 //! | `resolver` | the link between the two: only judged addresses reach the connector |
 //! | `client` | one request and its failures |
+//! | `upstream` | requests of plugins to an upstream that the operator named |
 //! | `answer` | reading an answer within bounds |
 
 mod address;
@@ -28,7 +29,9 @@ mod lookup;
 mod own;
 mod policy;
 mod resolver;
+mod upstream;
 
 pub use client::WebhookClient;
 pub use config::{EgressConfig, EgressSetupError};
 pub use lookup::{NameLookup, SystemLookup};
+pub use upstream::{UpstreamClient, UpstreamConfig, UpstreamSetupError};

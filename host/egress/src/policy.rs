@@ -80,7 +80,11 @@ impl AddressPolicy {
     /// Judges a URL by its text. A name passes; what it resolves to is judged by [`Self::admits`].
     pub(crate) fn judge(&self, text: &CallbackUrl) -> Result<Target, Refusal> {
         // The parser of the WHATWG: what it returns is the one reading of the text that is judged, resolved and dialled.
-        let url = Url::parse(text.as_str()).map_err(|_| Refusal::Unreadable)?;
+        Url::parse(text.as_str()).map_err(|_| Refusal::Unreadable).and_then(|url| self.judge_url(url))
+    }
+
+    /// The same for a URL that is parsed already.
+    pub(crate) fn judge_url(&self, url: Url) -> Result<Target, Refusal> {
         if !url.username().is_empty() || url.password().is_some() {
             return Err(Refusal::UserInfo);
         }

@@ -17,9 +17,9 @@ use tokio::time::timeout;
 use xthonpay_domain::access::{Scope, SignatureScheme};
 use xthonpay_domain::text::IdempotencyKey;
 use xthonpay_payments::access::idempotency::{Begun, IdempotencyError, Wish};
-use xthonpay_payments::access::rate_limit::Standing;
 use xthonpay_payments::access::signature::RequestParts;
 use xthonpay_payments::access::{Policy, Principal, SignedRequest};
+use xthonpay_payments::budgets::Standing;
 
 use crate::answer::Answer;
 use crate::client_address::client_address;

@@ -377,6 +377,7 @@ impl From<InvoicingError> for ApiError {
             InvoicingError::RulesUnavailable(_) => Self::host(Outage::ComponentFailed, message),
             InvoicingError::ExternalIdConflict { .. } => Self::at(Fault::ExternalIdConflict, "external_id", message),
             InvoicingError::SignatureReplayed => Self::at(Fault::SignatureReplayed, "X-Signature", message),
+            InvoicingError::RulesContended => Self::host(Outage::Unavailable, message),
             InvoicingError::Derive(_) => Self::host(Outage::Internal, message),
             InvoicingError::Commit(error) => error.into(),
             InvoicingError::Store(error) => error.into(),

@@ -32,13 +32,14 @@ use xthonpay_domain::access::{KeyId, Mode, Scope, SignatureScheme};
 use xthonpay_domain::id::MerchantId;
 use xthonpay_domain::time::Timestamp;
 
+use crate::budgets::Standing;
 use crate::port::clock::Clock;
 use crate::port::store::{AnswerBytes, Changeset, Key, StoreError, UsedSignature, Write};
 use crate::port::vault::VaultError;
 use idempotency::{Claim, Idempotency};
 use key_cache::{KeyCache, OpenKey};
 use key_use::KeyUses;
-use rate_limit::{RateLimits, Standing};
+use rate_limit::RateLimits;
 use signature::{RequestParts, SIGNATURE_HEX_LEN, hex_signature};
 
 /// How far the time stamp of a `request` signature may be from the host's clock, in either direction. The figure of the

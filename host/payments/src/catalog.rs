@@ -79,6 +79,12 @@ impl Catalog {
         self.assets.get(asset).is_some_and(|asset| matches!(asset.kind, AssetKind::Native))
     }
 
+    /// The native coin of a chain, as far as it is accepted.
+    #[must_use]
+    pub fn native(&self, chain: &ChainName) -> Option<&Asset> {
+        self.assets().find(|asset| asset.id.chain == *chain && matches!(asset.kind, AssetKind::Native))
+    }
+
     /// Every accepted asset, by name.
     pub fn assets(&self) -> impl Iterator<Item = &Asset> {
         self.assets.values()

@@ -8,6 +8,7 @@ mod resolve;
 use std::sync::Arc;
 
 use thiserror::Error;
+use tokio::sync::Mutex;
 use tracing::warn;
 use xthonpay_domain::address::Address;
 use xthonpay_domain::amount::Amount;
@@ -17,25 +18,32 @@ use xthonpay_domain::event::EventKind;
 use xthonpay_domain::id::{DepositId, InvoiceId, MerchantId};
 use xthonpay_domain::invoice::assessment::Assessment;
 use xthonpay_domain::invoice::url_text::CallbackUrl;
-use xthonpay_domain::invoice::{Invoice, Terms, TermsError};
+use xthonpay_domain::invoice::{Invoice, Proposal, Terms, TermsError};
 use xthonpay_domain::text::{CustomerRef, ExternalId, MetadataKey, MetadataValue};
+use xthonpay_domain::time::Timestamp;
 
 use crate::access::{Answering, Principal};
 use crate::catalog::Catalog;
 use crate::delivery::audience::Audience;
 use crate::delivery::listeners::Listeners;
+use crate::plugin_storage::{are_outdated, keep};
 use crate::port::clock::Clock;
 use crate::port::egress::{EgressError, WebhookTransport};
 use crate::port::hooks::{Draft, HookFailure, Hooks};
+use crate::port::lending::storage::ItemWrite;
 use crate::port::random::{Random, bytes};
 use crate::port::signer::DeriveError;
 use crate::port::store::{Changeset, CommitError, InvoiceFilter, OwnAddress, PaymentFilter, Store, StoreError, Write};
 use crate::reassess::invoice_event;
-use crate::rules::{DraftRefused, builtin_proposal, rule_on_draft};
+use crate::rules::{DraftRefused, RuledDraft, builtin_proposal, rule_on_draft};
 use crate::scanning::watch_set::WatchSet;
 use crate::snapshot::InvoiceSnapshot;
 use crate::wake::Wakeups;
 use address_indices::{AddressIndices, NextAddressError};
+
+/// How often the rules are asked about one request because what they keep was changed by other calls. From the second time on
+/// such calls go one after the other, so that only calls that are new can be in the way.
+const RULINGS_MAX: usize = 16;
 
 /// What a merchant asks for. Every value is valid by its type; what they mean together is judged here.
 #[derive(Clone, Debug)]
@@ -94,6 +102,9 @@ pub enum InvoicingError {
     /// The signature of the request was used before.
     #[error("this signature was used before; sign every request with a fresh timestamp")]
     SignatureReplayed,
+    /// The rules keep something that other calls changed each time before this one was done.
+    #[error("the rules for invoices are busy with other requests; try again")]
+    RulesContended,
     /// No address could be derived.
     #[error(transparent)]
     Derive(#[from] DeriveError),
@@ -111,6 +122,7 @@ impl InvoicingError {
     pub fn is_transient(&self) -> bool {
         match self {
             Self::RulesUnavailable(failure) => failure.is_transient(),
+            Self::RulesContended => true,
             Self::Commit(error) => error.is_transient(),
             Self::Store(error) => error.is_transient(),
             Self::Terms(_)
@@ -162,6 +174,8 @@ pub struct Invoicing {
     pub clock: Arc<dyn Clock>,
     /// Ids.
     pub random: Arc<dyn Random>,
+    /// Held by the one whose rules are asked again.
+    pub contended: Arc<Mutex<()>>,
     /// Workers to wake.
     pub wakeups: Wakeups,
 }
@@ -187,9 +201,66 @@ impl Invoicing {
         if let Some(url) = &new.callback_url {
             self.transport.check(url).map_err(InvoicingError::CallbackUrl)?;
         }
-        let (invoice, index) = self.draw_up(merchant, &new).await?;
-        let address = invoice.address;
-        let own = OwnAddress { address, merchant: merchant.clone(), invoice: Some(invoice.id.clone()), index };
+        if new.due.is_zero() {
+            return Err(TermsError::NothingDue.into());
+        }
+        if let Some(created) = self.try_create(caller, &new, answer).await? {
+            return Ok(created);
+        }
+        // Those who were in each other's way go one after the other.
+        let _alone = self.contended.lock().await;
+        for _ in 1..RULINGS_MAX {
+            if let Some(created) = self.try_create(caller, &new, answer).await? {
+                return Ok(created);
+            }
+        }
+        Err(InvoicingError::RulesContended)
+    }
+
+    /// Asks the rules and makes the invoice; `None` when something that a rule kept has changed since it looked, so that it has
+    /// to be asked again.
+    async fn try_create(
+        &self,
+        caller: &Principal,
+        new: &NewInvoice,
+        answer: Answering<'_, Invoice>,
+    ) -> Result<Option<Created>, InvoicingError> {
+        let now = self.clock.now();
+        let RuledDraft { ruling, writes } =
+            rule_on_draft(self.hooks.as_ref(), draft(caller.merchant(), new, now)).await;
+        let proposal = match ruling {
+            Ok(proposal) => proposal,
+            Err(refused) if writes.is_empty() => return Err(refused.into()),
+            Err(refused) => {
+                let mut changes = Changeset::new();
+                keep(&mut changes, &writes);
+                return match self.store.commit(changes).await {
+                    Ok(()) => Err(refused.into()),
+                    Err(CommitError::Refused) => Ok(None),
+                    Err(error) => Err(error.into()),
+                };
+            }
+        };
+        let (invoice, index) = self.draw_up(caller.merchant(), new, proposal, now).await?;
+        match self.open(caller, invoice, index, &writes, answer).await {
+            Ok(created) => Ok(Some(created)),
+            Err(CommitError::Refused) if are_outdated(self.store.as_ref(), &writes).await? => Ok(None),
+            Err(CommitError::Refused) => self.after_refusal(caller, new).await.map(Some),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Stores an invoice with what belongs to it.
+    async fn open(
+        &self,
+        caller: &Principal,
+        invoice: Invoice,
+        index: u32,
+        writes: &[ItemWrite],
+        answer: Answering<'_, Invoice>,
+    ) -> Result<Created, CommitError> {
+        let (address, merchant) = (invoice.address, caller.merchant().clone());
+        let own = OwnAddress { address, merchant, invoice: Some(invoice.id.clone()), index };
         let snapshot = InvoiceSnapshot::new(&invoice, &[], self.catalog.as_ref());
         let created = invoice_event(
             &invoice,
@@ -204,19 +275,15 @@ impl Invoicing {
         let audience = Audience::of(&invoice, &self.listeners);
         let _recording = self.listeners.recording();
         audience.record(&mut changes, created);
+        keep(&mut changes, writes);
         caller.once(&mut changes, invoice.created_at, || answer(&invoice));
         // Before the record exists: the caller may go away while it is written, and still find the invoice in a list.
         self.watch.insert(address);
-        match self.store.commit(changes).await {
-            Ok(()) => {
-                if audience.hears(EventKind::InvoiceCreated) {
-                    self.wakeups.routing.notify_one();
-                }
-                Ok(Created::New(invoice))
-            }
-            Err(CommitError::Refused) => self.after_refusal(caller, &new).await,
-            Err(error) => Err(error.into()),
+        self.store.commit(changes).await?;
+        if audience.hears(EventKind::InvoiceCreated) {
+            self.wakeups.routing.notify_one();
         }
+        Ok(Created::New(invoice))
     }
 
     /// The invoice that has the external id already, if any.
@@ -234,25 +301,14 @@ impl Invoicing {
     }
 
     /// The invoice as it will be stored, and the index of its address.
-    async fn draw_up(&self, merchant: &MerchantId, new: &NewInvoice) -> Result<(Invoice, u32), InvoicingError> {
-        let now = self.clock.now();
-        let draft = Draft {
-            merchant: merchant.clone(),
-            at: now,
-            asset: new.asset.id.clone(),
-            decimals: new.asset.decimals,
-            due: new.due,
-            external_id: new.external_id.clone(),
-            customer: new.customer.clone(),
-            expires_in_s: new.expires_in_s,
-            metadata: new.metadata.clone(),
-            proposed: builtin_proposal(new.expires_in_s),
-        };
+    async fn draw_up(
+        &self,
+        merchant: &MerchantId,
+        new: &NewInvoice,
+        proposal: Proposal,
+        now: Timestamp,
+    ) -> Result<(Invoice, u32), InvoicingError> {
         let floor = self.catalog.chain(&new.asset.id.chain).map_or(1, |terms| terms.min_confirmations);
-        if new.due.is_zero() {
-            return Err(TermsError::NothingDue.into());
-        }
-        let proposal = rule_on_draft(self.hooks.as_ref(), draft).await?;
         let terms = Terms::agree(new.asset.id.clone(), new.due, proposal, floor, now)?;
         let (address, index) = self.indices.next(merchant).await?;
         let invoice = Invoice {
@@ -353,6 +409,22 @@ impl Invoicing {
         limit: usize,
     ) -> Result<Vec<Deposit>, StoreError> {
         self.store.payments(merchant, filter, limit).await
+    }
+}
+
+/// What the rules are asked about.
+fn draft(merchant: &MerchantId, new: &NewInvoice, at: Timestamp) -> Draft {
+    Draft {
+        merchant: merchant.clone(),
+        at,
+        asset: new.asset.id.clone(),
+        decimals: new.asset.decimals,
+        due: new.due,
+        external_id: new.external_id.clone(),
+        customer: new.customer.clone(),
+        expires_in_s: new.expires_in_s,
+        metadata: new.metadata.clone(),
+        proposed: builtin_proposal(new.expires_in_s),
     }
 }
 

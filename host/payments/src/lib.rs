@@ -7,9 +7,12 @@
 #![cfg_attr(not(test), warn(clippy::as_conversions, clippy::arithmetic_side_effects, clippy::indexing_slicing))]
 
 pub mod access;
+pub mod attestation;
 pub mod audit;
 pub mod balances;
+pub mod budgets;
 pub mod catalog;
+pub mod chain_reader;
 pub mod delivery;
 pub mod endpoints;
 pub mod feed;
@@ -17,7 +20,9 @@ pub mod hook_tally;
 pub mod invoicing;
 pub mod keys;
 pub mod merchants;
+pub mod plugin_storage;
 pub mod port;
+pub mod rates;
 pub mod reassess;
 pub mod rules;
 pub mod scanning;

@@ -11,6 +11,7 @@ use xthonpay_domain::invoice::{
 };
 
 use crate::port::hooks::{Draft, DraftRuling, HookFailure, Hooks, OnFailure, PaymentReview};
+use crate::port::lending::storage::{Answered, ItemWrite};
 
 /// The expiry when neither the request nor the rules say anything: one hour, as merchants of the hosted product know it.
 pub const EXPIRES_IN_DEFAULT: Duration = Duration::from_secs(3_600);
@@ -41,20 +42,37 @@ pub fn builtin_proposal(expires_in_s: Option<u32>) -> Proposal {
     }
 }
 
-/// Asks every rule in order; each sees what the one before proposed, clamped.
-///
-/// # Errors
-/// [`DraftRefused`] when a rule refuses, or fails under the policy `closed`.
-pub async fn rule_on_draft(hooks: &dyn Hooks, mut draft: Draft) -> Result<Proposal, DraftRefused> {
+/// What the chain of rules says about a draft.
+#[derive(Clone, Debug)]
+pub struct RuledDraft {
+    /// The terms, or why there are none.
+    pub ruling: Result<Proposal, DraftRefused>,
+    /// What the rules keep because of it, whichever it is; nothing when a rule that had to answer did not.
+    pub writes: Vec<ItemWrite>,
+}
+
+/// Asks every rule in order; each sees what the one before proposed, clamped. A refusal ends the chain, and so does a failure
+/// under the policy `closed`.
+pub async fn rule_on_draft(hooks: &dyn Hooks, mut draft: Draft) -> RuledDraft {
+    let mut writes = Vec::new();
     for rules in hooks.invoice_rules() {
         match rules.on_draft(&draft).await {
-            Ok(DraftRuling::Accept(proposal)) => draft.proposed = clamp(proposal, draft.due),
-            Ok(DraftRuling::Refuse { code, message }) => return Err(DraftRefused::ByRules { code, message }),
-            Err(failure) if failure.policy == OnFailure::Closed => return Err(failure.into()),
+            Ok(answered) => {
+                writes.extend(answered.writes);
+                match answered.answer {
+                    DraftRuling::Accept(proposal) => draft.proposed = clamp(proposal, draft.due),
+                    DraftRuling::Refuse { code, message } => {
+                        return RuledDraft { ruling: Err(DraftRefused::ByRules { code, message }), writes };
+                    }
+                }
+            }
+            Err(failure) if failure.policy == OnFailure::Closed => {
+                return RuledDraft { ruling: Err(failure.into()), writes: Vec::new() };
+            }
             Err(failure) => warn!(%failure, "the draft goes on without this plugin"),
         }
     }
-    Ok(clamp(draft.proposed, draft.due))
+    RuledDraft { ruling: Ok(clamp(draft.proposed, draft.due)), writes }
 }
 
 /// The proposal within the bounds of the host.
@@ -71,24 +89,27 @@ fn clamp(proposal: Proposal, due: Amount) -> Proposal {
 }
 
 /// Asks every rule; the most careful advice wins: review over wait over settle.
-pub async fn rule_on_payment(hooks: &dyn Hooks, review: &PaymentReview) -> Advice {
+pub async fn rule_on_payment(hooks: &dyn Hooks, review: &PaymentReview) -> Answered<Advice> {
     let bound = hooks.invoice_rules();
     if bound.is_empty() {
-        return builtin_advice(&review.invoice);
+        return Answered::plain(builtin_advice(&review.invoice));
     }
-    let mut strictest = Advice::Settle;
+    let mut strictest = Answered::plain(Advice::Settle);
     for rules in bound {
         let advice = match rules.on_payment(review).await {
-            Ok(advice) => advice,
+            Ok(answered) => {
+                strictest.writes.extend(answered.writes);
+                answered.answer
+            }
             Err(failure) => {
                 warn!(%failure, invoice = %review.invoice.id, "no ruling from this plugin");
                 match failure.policy {
                     OnFailure::Builtin => builtin_advice(&review.invoice),
-                    OnFailure::Closed | OnFailure::Hold => Advice::Wait,
+                    OnFailure::Closed | OnFailure::Hold | OnFailure::Silent => Advice::Wait,
                 }
             }
         };
-        strictest = stricter(strictest, advice);
+        strictest.answer = stricter(strictest.answer, advice);
     }
     strictest
 }

@@ -25,8 +25,10 @@ use xthonpay_domain::time::Timestamp;
 
 use crate::catalog::Catalog;
 use crate::delivery::listeners::Listeners;
+use crate::plugin_storage::{are_outdated, keep};
 use crate::port::clock::Clock;
 use crate::port::hooks::{Hooks, PaymentReview};
+use crate::port::lending::storage::{Answered, ItemWrite};
 use crate::port::store::{Changeset, CommitError, READ_LIMIT_MAX, Store, StoreError};
 use crate::reassess::{NewFacts, reassess, record};
 use crate::rules::rule_on_payment;
@@ -165,7 +167,8 @@ impl Settlement {
             invoice,
         };
         let id = review.invoice.id.clone();
-        let advice = match rule_on_payment(self.hooks.as_ref(), &review).await {
+        let Answered { answer, writes } = rule_on_payment(self.hooks.as_ref(), &review).await;
+        let advice = match answer {
             Advice::Wait if times.saturating_add(1) >= ASKS_MAX => {
                 warn!(invoice = %id, "the rules did not decide; a person should");
                 Advice::Review
@@ -174,22 +177,37 @@ impl Settlement {
         };
         questions.note(&id, judged, times.saturating_add(1));
         if advice == Advice::Wait {
-            return Ok(());
+            return self.keep_alone(&writes).await;
         }
-        self.store_ruling(&id, Ruling { advice, judged }).await?;
+        self.store_ruling(&id, Ruling { advice, judged }, &writes).await?;
         questions.forget(&id);
         Ok(())
     }
 
-    /// Stores a ruling, unless it no longer fits the sum that the invoice has by now.
-    async fn store_ruling(&self, id: &InvoiceId, ruling: Ruling) -> Result<(), SettlementError> {
+    /// Stores what rules keep whose answer changes nothing. They are asked again in any case.
+    async fn keep_alone(&self, writes: &[ItemWrite]) -> Result<(), SettlementError> {
+        if writes.is_empty() {
+            return Ok(());
+        }
+        let mut changes = Changeset::new();
+        keep(&mut changes, writes);
+        Ok(self.store.commit(changes).await?)
+    }
+
+    /// Stores a ruling with what the rules keep because of it, unless it no longer fits the sum that the invoice has by now, or
+    /// what the rules keep has changed since they looked: then they are asked again.
+    async fn store_ruling(&self, id: &InvoiceId, ruling: Ruling, writes: &[ItemWrite]) -> Result<(), SettlementError> {
         for _ in 0..ATTEMPTS_MAX {
             let Some(invoice) = self.store.invoice(id).await? else { return Ok(()) };
             if !ruling.fits(&invoice.terms, invoice.assessment.received) || !invoice.assessment.awaits_ruling {
                 return Ok(());
             }
-            match self.update(&invoice, Some(ruling)).await {
-                Err(SettlementError::Commit(CommitError::Refused)) => {}
+            match self.update(&invoice, Some(ruling), writes).await {
+                Err(SettlementError::Commit(CommitError::Refused)) => {
+                    if are_outdated(self.store.as_ref(), writes).await? {
+                        break;
+                    }
+                }
                 Ok(()) => {
                     info!(invoice = %id, advice = ?ruling.advice, "ruled");
                     return Ok(());
@@ -224,7 +242,7 @@ impl Settlement {
             return outcome;
         }
         for invoice in self.expired(chain, finalized_time).await? {
-            match self.update(&invoice, None).await {
+            match self.update(&invoice, None, &[]).await {
                 // A payment came at the same moment; the next tick looks again.
                 Ok(()) | Err(SettlementError::Commit(CommitError::Refused)) => {}
                 Err(failure) => {
@@ -264,7 +282,12 @@ impl Settlement {
     }
 
     /// The invoice's next revision from what is known now.
-    async fn update(&self, invoice: &Invoice, ruling: Option<Ruling>) -> Result<(), SettlementError> {
+    async fn update(
+        &self,
+        invoice: &Invoice,
+        ruling: Option<Ruling>,
+        writes: &[ItemWrite],
+    ) -> Result<(), SettlementError> {
         let chain = &invoice.terms.asset.chain;
         let deposits = self.store.deposits_of_invoice(&invoice.id).await?;
         // From the store rather than from the scanner's memory: chain time must not run ahead of the stored deposits.
@@ -276,6 +299,7 @@ impl Settlement {
         let mut changes = Changeset::new();
         let _recording = self.listeners.recording();
         record(&mut changes, next, events, &self.listeners);
+        keep(&mut changes, writes);
         self.store.commit(changes).await?;
         self.wakeups.routing.notify_one();
         Ok(())

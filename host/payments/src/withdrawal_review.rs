@@ -8,27 +8,33 @@ use std::sync::Arc;
 use tracing::warn;
 
 use crate::port::hooks::{WithdrawalPolicy, WithdrawalRequest, WithdrawalRuling, WithdrawalVerdict};
+use crate::port::lending::storage::Answered;
 
 /// The word of a denial because a policy could not be asked. The merchant may try again.
 pub const POLICY_UNAVAILABLE: &str = "policy_unavailable";
 
-/// The strictest of the policies' verdicts, and the first of equally strict ones; allowed when there is no policy.
-pub async fn strictest(policies: &[Arc<dyn WithdrawalPolicy>], request: &WithdrawalRequest) -> WithdrawalVerdict {
-    let mut strictest =
-        WithdrawalVerdict { ruling: WithdrawalRuling::Allow, code: String::new(), message: String::new() };
+/// The strictest of the policies' verdicts, and the first of equally strict ones; allowed when there is no policy. With it
+/// comes what the policies keep because of the request.
+pub async fn strictest(
+    policies: &[Arc<dyn WithdrawalPolicy>],
+    request: &WithdrawalRequest,
+) -> Answered<WithdrawalVerdict> {
+    let (code, message) = (String::new(), String::new());
+    let mut strictest = Answered::plain(WithdrawalVerdict { ruling: WithdrawalRuling::Allow, code, message });
     for policy in policies {
-        let verdict = policy.review(request).await.unwrap_or_else(|failure| {
+        let answered = policy.review(request).await.unwrap_or_else(|failure| {
             warn!(withdrawal = %request.id, %failure, "a policy could not be asked; denied");
-            WithdrawalVerdict {
+            Answered::plain(WithdrawalVerdict {
                 ruling: WithdrawalRuling::Deny,
                 code: POLICY_UNAVAILABLE.to_owned(),
                 message: "a policy for withdrawals could not be asked; try again later".to_owned(),
-            }
+            })
         });
-        if verdict.ruling > strictest.ruling {
-            strictest = verdict;
+        strictest.writes.extend(answered.writes);
+        if answered.answer.ruling > strictest.answer.ruling {
+            strictest.answer = answered.answer;
         }
-        if strictest.ruling == WithdrawalRuling::Deny {
+        if strictest.answer.ruling == WithdrawalRuling::Deny {
             break;
         }
     }
@@ -54,10 +60,10 @@ mod tests {
 
     #[async_trait]
     impl WithdrawalPolicy for Scripted {
-        async fn review(&self, _: &WithdrawalRequest) -> Result<WithdrawalVerdict, HookFailure> {
+        async fn review(&self, _: &WithdrawalRequest) -> Result<Answered<WithdrawalVerdict>, HookFailure> {
             self.2.fetch_add(1, Ordering::Relaxed);
             let verdict = |ruling| WithdrawalVerdict { ruling, code: self.1.to_owned(), message: "because".to_owned() };
-            self.0.map(verdict).ok_or_else(|| HookFailure {
+            self.0.map(verdict).map(Answered::plain).ok_or_else(|| HookFailure {
                 plugin: "broken".to_owned(),
                 hook: "review",
                 reason: "a trap".to_owned(),
@@ -101,7 +107,7 @@ mod tests {
             let policies = script.iter().zip(names).map(|(answer, name)| {
                 Arc::new(Scripted(*answer, name, Arc::clone(&count))) as Arc<dyn WithdrawalPolicy>
             });
-            let verdict = strictest(&policies.collect::<Vec<_>>(), &request()).await;
+            let verdict = strictest(&policies.collect::<Vec<_>>(), &request()).await.answer;
             assert_eq!((verdict.ruling, verdict.code.as_str()), (ruling, code), "{script:?}");
             assert_eq!(count.load(Ordering::Relaxed), asked, "{script:?}");
         }

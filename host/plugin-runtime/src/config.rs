@@ -36,7 +36,7 @@ pub struct HookBindings {
     pub invoice_rules: Vec<String>,
     /// The format of webhooks; `None` for the built-in one.
     pub webhook_format: Option<String>,
-    /// The flow of the bot. Not served in this version.
+    /// The flow of the bot; `None` for none.
     pub bot_flow: Option<String>,
     /// The policies for withdrawals, in the order in which they are asked; the strictest answer counts.
     pub withdrawal_policy: Vec<String>,

@@ -1,5 +1,5 @@
-//! Which capability a plugin may use: what its world offers, what its manifest asks for, what the operator grants and what
-//! this version serves have to agree with what the component really imports.
+//! Which capability a plugin may use: what its world offers, what its manifest asks for and what the operator grants have to
+//! agree with what the component really imports.
 //!
 //! Links nothing; that is up to `capability`.
 
@@ -8,6 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::fault::{Problem, plugin_key};
 use crate::hook::Hook;
+use crate::loan::Borrowed;
+use crate::manifest::Wants;
 
 /// The package of the capabilities, as imports name it.
 const PACKAGE: &str = "xthonpay:host/";
@@ -29,15 +31,6 @@ pub(crate) enum Capability {
     Http,
     Chain,
     Signing,
-}
-
-/// What has to happen before a capability is linked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Standing {
-    /// Harmless: the manifest has to ask, and nobody has to grant.
-    ByDefault,
-    /// In the contract, and not served by this version.
-    NotServed,
 }
 
 impl Capability {
@@ -62,10 +55,11 @@ impl Capability {
         Self::ALL.into_iter().find(|capability| capability.name() == name)
     }
 
-    fn standing(self) -> Standing {
+    /// Whether the operator has to grant it. The others are harmless: the manifest has to ask, and that is all.
+    pub(crate) fn needs_grant(self) -> bool {
         match self {
-            Self::Log | Self::Clock | Self::Config => Standing::ByDefault,
-            Self::Rates | Self::Storage | Self::Http | Self::Chain | Self::Signing => Standing::NotServed,
+            Self::Log | Self::Clock | Self::Config => false,
+            Self::Rates | Self::Storage | Self::Http | Self::Chain | Self::Signing => true,
         }
     }
 
@@ -94,42 +88,61 @@ pub(crate) struct Permitted {
     plugin: String,
     hook: Hook,
     asked: BTreeSet<Capability>,
+    /// Grants that the plugin does not ask for.
+    pub(crate) unused: Vec<String>,
 }
 
 impl Permitted {
-    /// What the manifest asks for, as far as the world offers it, this version serves it, and the operator grants it.
-    /// Everything else is noted as a problem.
+    /// What the manifest asks for, as far as the world offers it and the operator grants it. Everything else is noted as a
+    /// problem.
     pub(crate) fn resolve(
         plugin: &str,
         hook: Hook,
-        wanted: &[String],
+        wanted: &Wants,
         grants: &BTreeMap<String, toml::Value>,
+        borrowed: &Borrowed,
         problems: &mut Vec<Problem>,
     ) -> Self {
         let mut asked = BTreeSet::new();
-        for word in wanted {
-            let refusal = match Capability::from_name(word) {
-                None => Some(format!("there is no capability `{word}`: correct wants.capabilities in its manifest")),
-                Some(capability) if !Capability::offered_to(hook).contains(&capability) => {
-                    Some(format!("the manifest wants `{word}`, which no {hook} plugin may use: bind another plugin"))
-                }
-                Some(capability) if capability.standing() == Standing::NotServed => Some(not_served(word)),
+        for word in &wanted.capabilities {
+            match judge(plugin, hook, word, grants) {
+                Ok(capability) => drop(asked.insert(capability)),
+                Err(problem) => problems.push(problem),
+            }
+        }
+        for (word, labels) in &wanted.labels {
+            match Capability::from_name(word)
+                .filter(|capability| capability.needs_grant() && asked.contains(capability))
+            {
                 Some(capability) => {
-                    asked.insert(capability);
-                    None
+                    let missing = labels.iter().filter(|label| !borrowed.has(capability, label));
+                    problems.extend(missing.map(|label| missing_label(plugin, capability, label)));
                 }
-            };
-            problems.extend(refusal.map(|message| Problem { key: format!("plugins.{plugin}"), message }));
+                // Asked for and not granted: told above.
+                None if wanted.capabilities.contains(word) => {}
+                None => {
+                    let message = format!(
+                        "wants.labels of its manifest names `{}`, which wants.capabilities does not",
+                        word.escape_default()
+                    );
+                    problems.push(Problem { key: format!("plugins.{plugin}"), message });
+                }
+            }
         }
+        let mut unused = Vec::new();
         for word in grants.keys() {
-            let message = match Capability::from_name(word).map(Capability::standing) {
-                None => "there is no such capability: correct or remove it".to_owned(),
-                Some(Standing::ByDefault) => "needs no grant: remove it".to_owned(),
-                Some(Standing::NotServed) => "this version of the host does not serve it yet: remove it".to_owned(),
+            let message = match Capability::from_name(word) {
+                None => "there is no such capability: correct or remove it",
+                Some(capability) if !capability.needs_grant() => "needs no grant: remove it",
+                Some(capability) if !asked.contains(&capability) => {
+                    unused.push(word.clone());
+                    continue;
+                }
+                Some(_) => continue,
             };
-            problems.push(Problem { key: plugin_key(plugin, &format!("grants.{word}")), message });
+            problems.push(Problem { key: plugin_key(plugin, &format!("grants.{word}")), message: message.to_owned() });
         }
-        Self { plugin: plugin.to_owned(), hook, asked }
+        Self { plugin: plugin.to_owned(), hook, asked, unused }
     }
 
     /// The capability of an import, or `None` for the shared types.
@@ -155,9 +168,6 @@ impl Permitted {
             return Ok(None);
         }
         let capability = Capability::from_name(name).ok_or_else(foreign)?;
-        if capability.standing() == Standing::NotServed {
-            return Err(format!("the component imports the capability `{name}`: {}", not_served(name)));
-        }
         if !Capability::offered_to(self.hook).contains(&capability) {
             return Err(format!(
                 "the component imports the capability `{name}`, which the world of {} does not offer: remove the import",
@@ -175,22 +185,107 @@ impl Permitted {
     }
 }
 
-fn not_served(word: &str) -> String {
-    format!("this version of the host does not serve `{word}` yet: use a plugin that works without it")
+/// The capability of a word in a manifest, if the plugin may have it.
+fn judge(plugin: &str, hook: Hook, word: &str, grants: &BTreeMap<String, toml::Value>) -> Result<Capability, Problem> {
+    let about_plugin = |message| Problem { key: format!("plugins.{plugin}"), message };
+    let Some(capability) = Capability::from_name(word) else {
+        let word = word.escape_default();
+        return Err(about_plugin(format!(
+            "there is no capability `{word}`: correct wants.capabilities in its manifest"
+        )));
+    };
+    if !Capability::offered_to(hook).contains(&capability) {
+        let message = format!("the manifest wants `{word}`, which no {hook} plugin may use: bind another plugin");
+        return Err(about_plugin(message));
+    }
+    if capability.needs_grant() && !grants.contains_key(word) {
+        let message =
+            format!("the plugin wants `{word}` and is not granted it: add {}, or bind another plugin", example(word));
+        return Err(Problem { key: plugin_key(plugin, &format!("grants.{word}")), message });
+    }
+    Ok(capability)
+}
+
+fn missing_label(plugin: &str, capability: Capability, label: &str) -> Problem {
+    let label = label.escape_default();
+    let message =
+        format!("the plugin wants this {capability} label and is not granted it: add it, or bind another plugin");
+    Problem { key: plugin_key(plugin, &format!("grants.{capability}.{label}")), message }
+}
+
+/// How a grant looks, for messages.
+fn example(word: &str) -> &'static str {
+    match word {
+        "storage" => "`storage.<label> = {}`",
+        "http" => "`http.<label> = { methods = [\"GET\"] }`",
+        "chain" => "`chain = [\"<name>\"]`",
+        "signing" => "`signing.<label> = { purposes = [\"<word>\"] }`",
+        _ => "`rates = true`",
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use std::path::Path;
 
+    use std::sync::Arc;
+
     use wit_parser::{Resolve, WorldItem};
+    use xthonpay_domain::text::ItemKey;
+    use xthonpay_domain::time::Timestamp;
+    use xthonpay_payments::port::lending::Loans;
+    use xthonpay_payments::port::lending::storage::{Item, PluginStorage, Space};
+    use xthonpay_payments::port::store::StoreError;
 
     use super::*;
 
     fn permit(hook: Hook, wanted: &[&str]) -> (Permitted, Vec<Problem>) {
-        let wanted: Vec<_> = wanted.iter().map(ToString::to_string).collect();
+        let (permitted, problems) = resolve(hook, &wants(wanted, &[]), "");
+        (permitted, problems)
+    }
+
+    fn wants(capabilities: &[&str], labels: &[(&str, &[&str])]) -> Wants {
+        let owned = |words: &[&str]| words.iter().map(ToString::to_string).collect();
+        let labels = labels.iter().map(|(word, labels)| (word.to_string(), owned(labels))).collect();
+        Wants { capabilities: owned(capabilities), labels }
+    }
+
+    struct Nothing;
+
+    #[async_trait::async_trait]
+    impl PluginStorage for Nothing {
+        async fn item(&self, _: &Space, _: &ItemKey) -> Result<Option<Item>, StoreError> {
+            Ok(None)
+        }
+
+        async fn items(
+            &self,
+            _: &Space,
+            _: &str,
+            _: Option<&str>,
+            _: usize,
+        ) -> Result<Vec<(ItemKey, Item)>, StoreError> {
+            Ok(Vec::new())
+        }
+
+        async fn used_bytes(&self, _: &Space, _: Timestamp) -> Result<u64, StoreError> {
+            Ok(0)
+        }
+
+        fn note_growth(&self, _: &Space, _: i64) {}
+
+        fn fresh_revision(&self) -> u64 {
+            1
+        }
+    }
+
+    fn resolve(hook: Hook, wanted: &Wants, grants: &str) -> (Permitted, Vec<Problem>) {
+        let grants = toml::from_str(grants).expect("well-formed grants");
+        let loans = Loans { storage: Some(Arc::new(Nothing)), ..Loans::default() };
         let mut problems = Vec::new();
-        (Permitted::resolve("mine", hook, &wanted, &BTreeMap::new(), &mut problems), problems)
+        let borrowed = Borrowed::resolve("mine", &grants, &loans, &mut problems);
+        let permitted = Permitted::resolve("mine", hook, wanted, &grants, &borrowed, &mut problems);
+        (permitted, problems)
     }
 
     #[test]
@@ -229,7 +324,7 @@ mod tests {
             ("xthonpay:host/log@0.2.0", "0.1.x"),
             ("xthonpay:host/log@1.0.0", "0.1.x"),
             ("xthonpay:host/keys@0.1.0", "remove the import"),
-            ("xthonpay:host/signing@0.1.0", "does not serve `signing` yet"),
+            ("xthonpay:host/signing@0.1.0", "add \"signing\" to wants.capabilities"),
             ("xthonpay:host/clock@0.1.0", "does not offer"),
             ("xthonpay:host/config@0.1.0", "add \"config\" to wants.capabilities"),
             ("env", "remove the import"),
@@ -239,16 +334,56 @@ mod tests {
         }
     }
 
+    fn keys(problems: &[Problem]) -> Vec<&str> {
+        problems.iter().map(|problem| problem.key.as_str()).collect()
+    }
+
     #[test]
     fn notes_wishes_and_grants_that_cannot_be_met() {
-        let wanted = ["log", "http", "clock", "teleport"].map(str::to_owned);
-        let grants = ["http", "log", "teleport"].map(|word| (word.to_owned(), toml::Value::Boolean(true)));
-        let mut problems = Vec::new();
-        let permitted =
-            Permitted::resolve("mine", Hook::WebhookFormat, &wanted, &grants.into_iter().collect(), &mut problems);
+        let wanted = wants(&["log", "http", "clock", "teleport"], &[]);
+        let (permitted, problems) = resolve(Hook::WebhookFormat, &wanted, "log = true\nteleport = true");
         assert_eq!(permitted.asked, BTreeSet::from([Capability::Log]));
-        let keys: Vec<_> = problems.iter().map(|problem| problem.key.as_str()).collect();
-        let grants = ["plugins.mine.grants.http", "plugins.mine.grants.log", "plugins.mine.grants.teleport"];
-        assert_eq!(keys, [["plugins.mine"; 3], grants].concat(), "{problems:?}");
+        let expected =
+            ["plugins.mine", "plugins.mine", "plugins.mine", "plugins.mine.grants.log", "plugins.mine.grants.teleport"];
+        assert_eq!(keys(&problems), expected, "{problems:?}");
+    }
+
+    /// Each capability: asked and not granted, granted and not asked, both.
+    #[test]
+    fn a_capability_takes_a_wish_and_a_grant() {
+        let sound = [
+            ("storage", "storage.s = {}"),
+            ("http", "http.u = { methods = ['GET'] }"),
+            ("chain", "chain = ['bsc']"),
+            ("signing", "signing.k = { purposes = ['receipt'] }"),
+            ("rates", "rates = true"),
+        ];
+        for (word, grant) in sound {
+            let (permitted, problems) = resolve(Hook::BotFlow, &wants(&[word], &[]), "");
+            assert_eq!(keys(&problems), [format!("plugins.mine.grants.{word}")], "{problems:?}");
+            assert!(problems[0].message.contains("add `"), "{problems:?}");
+            let import = format!("xthonpay:host/{word}@0.1.0");
+            assert!(permitted.admit(&import).is_err(), "asked and not granted: {word}");
+
+            let (permitted, _) = resolve(Hook::BotFlow, &wants(&[], &[]), grant);
+            assert_eq!(permitted.unused, [word]);
+            let refusal = permitted.admit(&import).expect_err("granted and not asked");
+            assert!(refusal.contains("wants.capabilities"), "{refusal}");
+
+            let (permitted, problems) = resolve(Hook::BotFlow, &wants(&[word], &[]), grant);
+            let capability = Capability::from_name(word).expect("a capability");
+            assert_eq!(permitted.admit(&import), Ok(Some(capability)));
+            // Of these only storage is there to be lent.
+            assert_eq!(problems.is_empty(), word == "storage", "{word}: {problems:?}");
+        }
+    }
+
+    #[test]
+    fn labels_that_a_plugin_opens_have_to_be_granted() {
+        let wanted = wants(&["storage"], &[("storage", &["visits", "notes"])]);
+        let (_, problems) = resolve(Hook::InvoiceRules, &wanted, "storage = { visits = {} }");
+        assert_eq!(keys(&problems), ["plugins.mine.grants.storage.notes"]);
+        let (_, problems) = resolve(Hook::InvoiceRules, &wants(&[], &[("storage", &["visits"])]), "");
+        assert!(problems[0].message.contains("wants.capabilities does not"), "{problems:?}");
     }
 }

@@ -4,7 +4,9 @@
 //! plugin that is not loaded, or that fails too often, answers every call with its failure policy: it is never left out in
 //! silence.
 
+mod bot_flow;
 mod invoice_rules;
+pub(crate) mod transfers;
 mod webhook_format;
 mod withdrawal_policy;
 
@@ -24,18 +26,20 @@ use xthonpay_domain::text::is_deceptive;
 use xthonpay_payments::hook_tally::{FunctionTally, HookOutcome};
 use xthonpay_payments::port::clock::Clock;
 use xthonpay_payments::port::hooks::{HookFailure, OnFailure};
+use xthonpay_payments::port::lending::storage::{Answered, ItemWrite, Space};
 
 use crate::artefact::Digest;
 use crate::bindings::base::xthonpay::host::types::{CallInfo, Detail, HookError, Money};
 use crate::breaker::{Breaker, End, Leave, Standstill};
 use crate::fault::{CallFault, RETRY_LATER, standstill_text};
-use crate::instance::{Call, CallState, Runner, Work};
+use crate::instance::{Call, CallState, Ended, Runner, Work};
 use crate::limits::Limit;
 use crate::loader::About;
 use crate::meter::LimitHit;
 use crate::plain_text::one_line;
 use crate::policy::Policies;
 
+pub(crate) use bot_flow::BotFlowHook;
 pub(crate) use invoice_rules::InvoiceRulesHook;
 pub(crate) use webhook_format::WebhookFormatHook;
 pub(crate) use withdrawal_policy::WithdrawalPolicyHook;
@@ -56,7 +60,7 @@ pub enum Hook {
     InvoiceRules,
     /// The shape of webhooks.
     WebhookFormat,
-    /// The flow of the bot. Not served in this version.
+    /// The flow of the bot.
     BotFlow,
     /// Policies for withdrawals.
     WithdrawalPolicy,
@@ -163,7 +167,7 @@ fn retry_in(standstill: Standstill) -> Option<Duration> {
 
 impl<H: Served> Bound<H> {
     /// Runs a call. `input_bytes` is the size of what the guest is told.
-    async fn call<R, W>(&self, call: Call, input_bytes: usize, work: W) -> Result<R, CallFault>
+    async fn call<R, W>(&self, call: Call, input_bytes: usize, work: W) -> Result<Ended<R>, CallFault>
     where
         R: Send + 'static,
         W: for<'a> FnOnce(&'a mut Store<CallState>, H::Pre) -> Work<'a, Result<R, HookError>> + Send + 'static,
@@ -177,7 +181,21 @@ impl<H: Served> Bound<H> {
             return Err(ready.runner.fault(kib_hit(Limit::InputKib, input_bytes)));
         }
         let linked = ready.linked.clone();
-        ready.runner.run(call, move |store| work(store, linked)).await?.map_err(|error| declined(&error))
+        let Ended { answer, writes, growth } = ready.runner.run(call, move |store| work(store, linked)).await?;
+        let answer = answer.map_err(|error| declined(&error))?;
+        Ok(Ended { answer, writes, growth })
+    }
+
+    /// A checked answer with what the guest wants to keep because of it, which from now on counts as used.
+    fn keep<R>(&self, answer: R, writes: Vec<ItemWrite>, growth: &[(Space, i64)]) -> Answered<R> {
+        if let State::Ready(ready) = &self.state
+            && let Some(storage) = &ready.runner.profile().borrowed.storage
+        {
+            for (space, bytes) in growth {
+                storage.note_growth(space, *bytes);
+            }
+        }
+        Answered { answer, writes }
     }
 
     /// Whether an answer of `bytes` is within the limit.
@@ -269,8 +287,9 @@ fn call_id(function: &str, parts: &[&str]) -> String {
     format!("{function}:{}", hex::encode(bytes))
 }
 
-fn call_info(call: &Call, merchant: String, attempt: u32) -> CallInfo {
-    CallInfo { call_id: call.id.clone(), merchant_id: merchant, at: call.at.as_millis(), attempt, attrs: Vec::new() }
+fn call_info(call: &Call, attempt: u32) -> CallInfo {
+    let merchant_id = call.merchant.as_ref().map(ToString::to_string).unwrap_or_default();
+    CallInfo { call_id: call.id.clone(), merchant_id, at: call.at.as_millis(), attempt, attrs: Vec::new() }
 }
 
 /// An amount as the contract writes it.

@@ -10,14 +10,16 @@ use thiserror::Error;
 use tracing::warn;
 use xthonpay_domain::text::PluginName;
 use xthonpay_payments::hook_tally::HookTally;
+use xthonpay_payments::port::bot::BotFlow;
 use xthonpay_payments::port::clock::Clock;
 use xthonpay_payments::port::hooks::{Hooks, InvoiceRules, WebhookFormat, WithdrawalPolicy};
+use xthonpay_payments::port::lending::Loans;
 
 use crate::artefact::Digest;
 use crate::config::{PluginConfig, RuntimeConfig};
 use crate::engine::{EngineError, Sandbox};
 use crate::fault::{PluginFault, standstill_text};
-use crate::hook::{Bound, Hook, InvoiceRulesHook, Served, State, WebhookFormatHook, WithdrawalPolicyHook};
+use crate::hook::{BotFlowHook, Bound, Hook, InvoiceRulesHook, Served, State, WebhookFormatHook, WithdrawalPolicyHook};
 use crate::loader::{About, Loader};
 
 /// Plugins that may be chained. Every draft waits for all rules, and every withdrawal for all policies.
@@ -32,16 +34,6 @@ pub enum LoadError {
     /// The engine cannot be set up.
     #[error(transparent)]
     Engine(#[from] EngineError),
-    /// A plugin is bound to a hook that this version does not serve.
-    #[error(
-        "hooks.{hook} names `{plugin}`, and this version of the host does not serve the hook {hook} yet: remove it"
-    )]
-    HookNotServed {
-        /// The hook.
-        hook: Hook,
-        /// The plugin.
-        plugin: String,
-    },
     /// A hook names a plugin that has no table.
     #[error("hooks.{hook} names `{plugin}`, and there is no table [plugins.{plugin}]: add it, or correct the name")]
     NotConfigured {
@@ -112,8 +104,7 @@ impl LoadError {
         match self {
             Self::Engine(error) => error.is_transient(),
             Self::Required { fault, .. } => fault.is_transient(),
-            Self::HookNotServed { .. }
-            | Self::NotConfigured { .. }
+            Self::NotConfigured { .. }
             | Self::BoundTwice { .. }
             | Self::FormatNotConfigured { .. }
             | Self::FormatTwice { .. }
@@ -205,6 +196,7 @@ struct Set {
     /// What endpoints may choose besides the bound format.
     formats: Vec<Arc<Bound<WebhookFormatHook>>>,
     policies: Vec<Arc<Bound<WithdrawalPolicyHook>>>,
+    bot: Option<Arc<Bound<BotFlowHook>>>,
 }
 
 /// The plugins of a host.
@@ -223,10 +215,10 @@ impl PluginHost {
     /// # Errors
     /// [`LoadError`] for bindings that make no sense, a required plugin that does not load, and an engine that cannot be
     /// set up.
-    pub async fn load(config: RuntimeConfig, clock: Arc<dyn Clock>) -> Result<Self, LoadError> {
+    pub async fn load(config: RuntimeConfig, clock: Arc<dyn Clock>, loans: Loans) -> Result<Self, LoadError> {
         let unbound = check_bindings(&config)?;
         let sandbox = Arc::new(Sandbox::new(config.cache_dir.as_deref())?);
-        let loader = Loader { sandbox, clock, tally: Arc::default() };
+        let loader = Loader { sandbox, clock, tally: Arc::default(), loans: Arc::new(loans) };
         let mut set = Set::default();
         for name in &config.bindings.invoice_rules {
             set.rules.push(bind(&loader, name, &config).await?);
@@ -241,6 +233,9 @@ impl PluginHost {
         for name in &config.bindings.withdrawal_policy {
             set.policies.push(bind(&loader, name, &config).await?);
         }
+        if let Some(name) = &config.bindings.bot_flow {
+            set.bot = Some(bind(&loader, name, &config).await?);
+        }
         Ok(Self { loader, set: ArcSwap::from_pointee(set), unbound })
     }
 
@@ -254,6 +249,7 @@ impl PluginHost {
         let is_rules = set.rules.iter().any(|bound| bound.name == name);
         let is_format = set.formats_of_endpoints().any(|bound| bound.name == name);
         let is_policy = set.policies.iter().any(|bound| bound.name == name);
+        let is_bot = set.bot.iter().any(|bound| bound.name == name);
         if is_rules {
             let fresh = candidate(&self.loader, name, config).await?;
             self.set.rcu(|set| set.with_rules(&fresh));
@@ -263,6 +259,9 @@ impl PluginHost {
         } else if is_policy {
             let fresh = candidate(&self.loader, name, config).await?;
             self.set.rcu(|set| set.with_policy(&fresh));
+        } else if is_bot {
+            let fresh = candidate(&self.loader, name, config).await?;
+            self.set.rcu(|set| set.with_bot(&fresh));
         } else {
             return Err(ReloadError::NotBound { plugin: name.to_owned() });
         }
@@ -283,7 +282,8 @@ impl PluginHost {
         let rules = set.rules.iter().map(|bound| bound.report());
         let formats = set.formats_of_endpoints().map(|bound| bound.report());
         let policies = set.policies.iter().map(|bound| bound.report());
-        rules.chain(formats).chain(policies).chain(self.unbound.iter().map(unbound)).collect()
+        let bot = set.bot.iter().map(|bound| bound.report());
+        rules.chain(formats).chain(policies).chain(bot).chain(self.unbound.iter().map(unbound)).collect()
     }
 
     /// Whether a bound plugin is not loaded, or is left alone because it failed too often.
@@ -301,6 +301,10 @@ impl Hooks for PluginHost {
 
     fn withdrawal_policies(&self) -> Vec<Arc<dyn WithdrawalPolicy>> {
         self.set.load().policies.iter().map(|bound| Arc::clone(bound) as Arc<dyn WithdrawalPolicy>).collect()
+    }
+
+    fn bot_flow(&self) -> Option<Arc<dyn BotFlow>> {
+        self.set.load().bot.as_ref().map(|bound| Arc::clone(bound) as Arc<dyn BotFlow>)
     }
 
     fn webhook_format(&self) -> Option<Arc<dyn WebhookFormat>> {
@@ -329,6 +333,11 @@ impl Set {
     /// The set with `fresh` in the place of the policy of the same name.
     fn with_policy(&self, fresh: &Arc<Bound<WithdrawalPolicyHook>>) -> Self {
         Self { policies: exchanged(&self.policies, fresh), ..self.clone() }
+    }
+
+    /// The set with `fresh` in the place of the flow of the same name.
+    fn with_bot(&self, fresh: &Arc<Bound<BotFlowHook>>) -> Self {
+        Self { bot: self.bot.iter().map(|bound| newer(bound, fresh)).next(), ..self.clone() }
     }
 
     /// What endpoints may choose: the bound format first.
@@ -381,9 +390,6 @@ fn check_bindings(config: &RuntimeConfig) -> Result<BTreeSet<String>, LoadError>
         }
         for (position, name) in names.iter().enumerate() {
             let plugin = || (*name).clone();
-            if hook == Hook::BotFlow {
-                return Err(LoadError::HookNotServed { hook, plugin: plugin() });
-            }
             if !config.plugins.contains_key(*name) {
                 return Err(LoadError::NotConfigured { hook, plugin: plugin() });
             }

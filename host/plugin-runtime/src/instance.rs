@@ -11,15 +11,22 @@ use std::sync::Arc;
 
 use tokio::time::{Instant, timeout};
 use tracing::{Instrument as _, debug_span, warn};
+use wasmtime::component::ResourceTable;
 use wasmtime::{Store, Trap, WasmBacktrace};
+use xthonpay_domain::id::MerchantId;
 use xthonpay_domain::time::Timestamp;
 
+use xthonpay_payments::port::lending::storage::{ItemWrite, Space};
+
 use crate::admission::{Admission, Place};
+use crate::bindings::base::xthonpay::host::rates::Quote;
 use crate::capability::log::LogBudget;
+use crate::capability::storage::Staging;
 use crate::detached::{Panicked, Undroppable};
 use crate::engine::{Sandbox, TRACE_FRAMES_MAX};
 use crate::fault::{CallFault, plugin_key};
 use crate::limits::{Limit, Limits};
+use crate::loan::Borrowed;
 use crate::meter::{LimitHit, Meter, Stopwatch};
 use crate::plain_text::one_line;
 use crate::settings::Settings;
@@ -33,6 +40,7 @@ pub(crate) struct Profile {
     pub(crate) name: String,
     pub(crate) settings: Settings,
     pub(crate) limits: Limits,
+    pub(crate) borrowed: Borrowed,
 }
 
 /// Which call this is.
@@ -44,6 +52,8 @@ pub(crate) struct Call {
     pub(crate) id: String,
     /// The host's time of the call.
     pub(crate) at: Timestamp,
+    /// The merchant that the call is about.
+    pub(crate) merchant: Option<MerchantId>,
 }
 
 /// What the capabilities know about the call that they serve.
@@ -52,6 +62,41 @@ pub(crate) struct CallState {
     pub(crate) call: Call,
     pub(crate) meter: Meter,
     pub(crate) log: LogBudget,
+    /// What the guest has opened.
+    pub(crate) table: ResourceTable,
+    /// What it wants to keep.
+    pub(crate) staging: Staging,
+    /// Requests to upstreams so far.
+    pub(crate) requests: u64,
+    /// Rates that it was told.
+    pub(crate) quotes: Vec<((String, String), Quote)>,
+}
+
+impl CallState {
+    /// The state of a call that begins.
+    pub(crate) fn new(profile: Arc<Profile>, call: Call) -> Self {
+        let mut table = ResourceTable::new();
+        table.set_max_capacity(profile.limits.count(Limit::Handles));
+        Self {
+            table,
+            staging: Staging::default(),
+            requests: 0,
+            quotes: Vec::new(),
+            meter: Meter::new(&profile.limits),
+            log: LogBudget::new(&profile.limits),
+            profile,
+            call,
+        }
+    }
+}
+
+/// What came of a call that ended well.
+pub(crate) struct Ended<R> {
+    pub(crate) answer: R,
+    /// What the guest wants to keep.
+    pub(crate) writes: Vec<ItemWrite>,
+    /// How many bytes each space grows by that.
+    pub(crate) growth: Vec<(Space, i64)>,
 }
 
 /// The work of a guest in a fresh store: instantiate, call, return the answer.
@@ -78,7 +123,7 @@ impl Runner {
     ///
     /// # Errors
     /// [`CallFault`].
-    pub(crate) async fn run<R, W>(&self, call: Call, work: W) -> Result<R, CallFault>
+    pub(crate) async fn run<R, W>(&self, call: Call, work: W) -> Result<Ended<R>, CallFault>
     where
         R: Send + 'static,
         W: for<'a> FnOnce(&'a mut Store<CallState>) -> Work<'a, R> + Send + 'static,
@@ -99,12 +144,7 @@ impl Runner {
     /// A store for one call, with every limit set.
     fn store(&self, call: Call, wall: Duration) -> Store<CallState> {
         let limits = &self.profile.limits;
-        let state = CallState {
-            meter: Meter::new(limits),
-            log: LogBudget::new(limits),
-            profile: Arc::clone(&self.profile),
-            call,
-        };
+        let state = CallState::new(Arc::clone(&self.profile), call);
         let mut store = Store::new(&self.sandbox.engine, state);
         store.limiter(|state| &mut state.meter);
         store.set_hostcall_fuel(limits.kib(Limit::CrossingKib));
@@ -122,7 +162,7 @@ impl Runner {
 }
 
 /// Carries out the work and tells what came of it. Owns the store and the place to the end.
-async fn drive<R, W>(mut store: Store<CallState>, place: Place, work: W) -> Result<R, CallFault>
+async fn drive<R, W>(mut store: Store<CallState>, place: Place, work: W) -> Result<Ended<R>, CallFault>
 where
     W: for<'a> FnOnce(&'a mut Store<CallState>) -> Work<'a, R>,
 {
@@ -133,10 +173,11 @@ where
         warn!(target: "plugin", plugin = state.profile.name, id = state.call.id, dropped, "lines of the log were dropped");
     }
     let answer = answer.map_err(|error| diagnose(&error, state));
+    let (writes, growth) = store.data_mut().staging.take();
     // What the instance took is free again before its place is: there is enough for as many as there are places.
     drop(store);
     drop(place);
-    answer
+    answer.map(|answer| Ended { answer, writes, growth })
 }
 
 fn limit_fault(profile: &Profile, hit: LimitHit) -> CallFault {

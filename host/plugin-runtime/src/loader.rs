@@ -7,10 +7,11 @@ use std::sync::Arc;
 
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, timeout};
-use tracing::{error, info};
+use tracing::{error, info, warn};
 use wasmtime::component::{Component, InstancePre, Linker};
 use xthonpay_payments::hook_tally::HookTally;
 use xthonpay_payments::port::clock::Clock;
+use xthonpay_payments::port::lending::Loans;
 
 use crate::artefact::{Artefact, ArtefactFault, require_file};
 use crate::bindings::base::{Base, BasePre};
@@ -23,6 +24,7 @@ use crate::grant::Permitted;
 use crate::hook::{Bound, Hook, Ready, Served, State};
 use crate::instance::{Call, CallState, Profile, Runner};
 use crate::limits::Limits;
+use crate::loan::Borrowed;
 use crate::manifest::Manifest;
 use crate::plain_text::one_line;
 use crate::policy::{self, Policies};
@@ -59,6 +61,8 @@ pub(crate) struct Loader {
     pub(crate) sandbox: Arc<Sandbox>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) tally: Arc<HookTally>,
+    /// What there is to lend.
+    pub(crate) loans: Arc<Loans>,
 }
 
 impl Loader {
@@ -85,21 +89,27 @@ impl Loader {
         let mut problems = Vec::new();
         let limits = Limits::resolve(name, H::HOOK, &config.limits, &mut problems);
         let settings = Settings::resolve(name, &manifest.config, &config.config, &mut problems);
-        let permitted = Permitted::resolve(name, H::HOOK, manifest.wanted(), &config.grants, &mut problems);
+        let borrowed = Borrowed::resolve(name, &config.grants, &self.loans, &mut problems);
+        let permitted = Permitted::resolve(name, H::HOOK, manifest.wanted(), &config.grants, &borrowed, &mut problems);
         policy::check(name, H::HOOK, &config.on_failure, &mut problems);
         if !problems.is_empty() {
             return Err(PluginFault::Config(problems));
         }
+        if !permitted.unused.is_empty() {
+            warn!(plugin = name, grants = ?permitted.unused, "granted and not asked for by the plugin; not linked");
+        }
         let Artefact { component, digest } = self.compile(name, config, &limits).await?;
         let linked = self.link(&component, &permitted)?;
         check_exports(&component, H::HOOK)?;
-        let runner = |settings, limits| {
-            Runner::new(Arc::clone(&self.sandbox), Profile { name: name.to_owned(), settings, limits })
+        let runner = |settings, limits, borrowed| {
+            let name = name.to_owned();
+            Runner::new(Arc::clone(&self.sandbox), Profile { name, settings, limits, borrowed })
         };
-        let rehearsal = runner(settings.clone(), limits.clone().patient());
+        // What is asked before a plugin serves needs no capability but its settings and the log.
+        let rehearsal = runner(settings.clone(), limits.clone().patient(), Borrowed::nothing(name));
         let about = self.describe::<H>(&rehearsal, linked.clone()).await?;
         self.check_config(&rehearsal, linked.clone()).await?;
-        let runner = runner(settings, limits);
+        let runner = runner(settings, limits, borrowed);
         let linked = H::find_exports(linked).map_err(|error| mismatch(&error))?;
         let now = Instant::now();
         let breakers = H::FUNCTIONS.iter().map(|function| (*function, Breaker::new(now))).collect();
@@ -158,7 +168,7 @@ impl Loader {
                 }
             })
         });
-        let about = about.await.map_err(|fault| PluginFault::Rehearsal { function: DESCRIBE, fault })??;
+        let about = about.await.map_err(|fault| PluginFault::Rehearsal { function: DESCRIBE, fault })?.answer?;
         let line = |text: &str| one_line(text, TEXT_BYTES_MAX);
         Ok(About { name: line(&about.name), version: line(&about.version), notes: line(&about.notes) })
     }
@@ -174,7 +184,7 @@ impl Loader {
         });
         let answer = answer.await.map_err(|fault| PluginFault::Rehearsal { function: CHECK_CONFIG, fault })?;
         let plugin = &runner.profile().name;
-        answer.map_err(|complaints| {
+        answer.answer.map_err(|complaints| {
             let problems = complaints.iter().take(COMPLAINTS_MAX).map(|found| Problem {
                 key: setting_key(plugin, &found.key),
                 message: one_line(&found.message, TEXT_BYTES_MAX),
@@ -184,7 +194,7 @@ impl Loader {
     }
 
     fn call(&self, function: &'static str) -> Call {
-        Call { function, id: function.to_owned(), at: self.clock.now() }
+        Call { function, id: function.to_owned(), at: self.clock.now(), merchant: None }
     }
 }
 

@@ -113,8 +113,11 @@ pub(crate) struct Manifest {
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-struct Wants {
-    capabilities: Vec<String>,
+pub(crate) struct Wants {
+    /// The capabilities that the plugin uses.
+    pub(crate) capabilities: Vec<String>,
+    /// The labels that it opens, by capability, so that a missing grant is found when the plugin is loaded and not in a call.
+    pub(crate) labels: BTreeMap<String, Vec<String>>,
 }
 
 /// Where the manifest of a component is.
@@ -160,9 +163,9 @@ impl Manifest {
         Ok(manifest)
     }
 
-    /// The capabilities that the plugin asks for, as they are written.
-    pub(crate) fn wanted(&self) -> &[String] {
-        &self.wants.capabilities
+    /// What the plugin asks for, as it is written.
+    pub(crate) fn wanted(&self) -> &Wants {
+        &self.wants
     }
 }
 

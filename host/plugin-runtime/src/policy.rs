@@ -16,6 +16,8 @@ pub struct OnFailureConfig {
     pub on_payment: Option<PaymentFailurePolicy>,
     /// For `render` of `webhook-format`; the built-in body by default.
     pub render: Option<RenderFailurePolicy>,
+    /// For `handle` of `bot-flow`; the fixed reply by default.
+    pub handle: Option<HandleFailurePolicy>,
 }
 
 /// What to do when rules fail on a draft. Going on without any rule is not offered.
@@ -48,12 +50,23 @@ pub enum RenderFailurePolicy {
     Hold,
 }
 
+/// What to do when a bot's flow fails.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "kebab-case")]
+pub enum HandleFailurePolicy {
+    /// Send a short fixed text.
+    Reply,
+    /// Send nothing.
+    Silent,
+}
+
 /// The policies of one plugin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Policies {
     pub(crate) on_draft: OnFailure,
     pub(crate) on_payment: OnFailure,
     pub(crate) render: OnFailure,
+    pub(crate) handle: OnFailure,
 }
 
 impl From<OnFailureConfig> for Policies {
@@ -71,6 +84,10 @@ impl From<OnFailureConfig> for Policies {
                 None | Some(RenderFailurePolicy::Builtin) => OnFailure::Builtin,
                 Some(RenderFailurePolicy::Hold) => OnFailure::Hold,
             },
+            handle: match config.handle {
+                None | Some(HandleFailurePolicy::Reply) => OnFailure::Builtin,
+                Some(HandleFailurePolicy::Silent) => OnFailure::Silent,
+            },
         }
     }
 }
@@ -81,6 +98,7 @@ pub(crate) fn check(plugin: &str, hook: Hook, config: &OnFailureConfig, problems
         ("on-draft", Hook::InvoiceRules, config.on_draft.is_some()),
         ("on-payment", Hook::InvoiceRules, config.on_payment.is_some()),
         ("render", Hook::WebhookFormat, config.render.is_some()),
+        ("handle", Hook::BotFlow, config.handle.is_some()),
     ];
     for (function, owner, _) in set.into_iter().filter(|(_, owner, is_set)| *is_set && *owner != hook) {
         let key = plugin_key(plugin, &format!("on_failure.{function}"));
@@ -96,12 +114,14 @@ mod tests {
     fn sales_go_on_and_payments_wait_unless_the_operator_says_otherwise() {
         let by_default = Policies::from(OnFailureConfig::default());
         let (draft, payment, render) = (OnFailure::Builtin, OnFailure::Hold, OnFailure::Builtin);
-        assert_eq!(by_default, Policies { on_draft: draft, on_payment: payment, render });
+        let handle = OnFailure::Builtin;
+        assert_eq!(by_default, Policies { on_draft: draft, on_payment: payment, render, handle });
 
-        let text = "on-draft = 'closed'\non-payment = 'builtin'\nrender = 'hold'";
+        let text = "on-draft = 'closed'\non-payment = 'builtin'\nrender = 'hold'\nhandle = 'silent'";
         let set = Policies::from(toml::from_str::<OnFailureConfig>(text).expect("known words"));
         let (draft, payment, render) = (OnFailure::Closed, OnFailure::Builtin, OnFailure::Hold);
-        assert_eq!(set, Policies { on_draft: draft, on_payment: payment, render });
+        let handle = OnFailure::Silent;
+        assert_eq!(set, Policies { on_draft: draft, on_payment: payment, render, handle });
     }
 
     #[test]

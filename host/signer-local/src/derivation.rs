@@ -12,7 +12,7 @@ use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
 use coins_bip32::BIP32_HARDEN;
-use coins_bip32::ecdsa::VerifyingKey;
+use coins_bip32::ecdsa::{SigningKey, VerifyingKey};
 use coins_bip32::prelude::k256::elliptic_curve::PrimeField as _;
 use coins_bip32::prelude::k256::{AffinePoint, FieldBytes, ProjectivePoint, Scalar};
 use coins_bip32::primitives::XKeyInfo;
@@ -70,6 +70,16 @@ impl AddressTree {
             .and_then(|chain| chain.child(index))
             .map(|key| address_of(&key))
             .ok_or(DeriveError::Unusable { account, index })
+    }
+
+    /// The private key from which those of attestations come: at the last hardened account, which no merchant is given, as
+    /// they are counted from 0 and end far below.
+    pub(crate) fn attestation_root(&self) -> Zeroizing<[u8; 32]> {
+        // The one in 2^127 without a key is replaced by the next one, as BIP-32 has it.
+        let last = (0..BIP32_HARDEN).rev().find_map(|account| child(&self.coin, BIP32_HARDEN | account));
+        let key = last.expect("of two thousand million accounts one has a key");
+        let signing: &SigningKey = key.as_ref();
+        Zeroizing::new(signing.to_bytes().into())
     }
 
     fn external_chain(&self, account: u32) -> Option<ExternalChain> {

@@ -9,6 +9,7 @@
 //! [`Vault`]: xthonpay_payments::port::vault::Vault
 //! [`AddressSource`]: xthonpay_payments::port::signer::AddressSource
 
+mod attestation;
 mod derivation;
 mod exclusive_file;
 mod fault;
@@ -21,6 +22,7 @@ mod seed_file;
 mod signer;
 mod vault;
 
+pub use attestation::AttestationKey;
 pub use fault::{VaultFault, VaultOpenError};
 pub use kdf::{KdfParams, KdfParamsError};
 pub use os_random::OsRandom;

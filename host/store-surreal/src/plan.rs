@@ -9,17 +9,20 @@ use std::sync::Arc;
 use surrealdb::types::{RecordId, SurrealValue, Value};
 use xthonpay_domain::id::{EventId, MerchantId};
 use xthonpay_domain::invoice::Invoice;
+use xthonpay_payments::port::lending::storage::{ItemExpectation, ItemWrite};
 use xthonpay_payments::port::store::{Changeset, CommitError, Write};
 
 use crate::hot::HotRecord;
 use crate::record::balance::StoredBalance;
 use crate::record::block::ProcessedBlock;
 use crate::record::key_use::KeyUse;
+use crate::record::plugin_item::StoredItem;
 use crate::record::reservation::{TakenAccount, TakenExternalId};
 use crate::record::{
-    REVISION, Record, Row, address, balance, block, cursor, delivery, deposit, encode, endpoint, event, invoice,
+    REVISION, Record, Row, address, attestation, balance, block, cursor, delivery, deposit, encode, endpoint, event,
+    invoice,
 };
-use crate::record::{kept_answer, key, key_use, merchant, posting, reservation, unlist, used_signature};
+use crate::record::{kept_answer, key, key_use, merchant, plugin_item, posting, reservation, unlist, used_signature};
 use crate::table::Table;
 use crate::whole::Whole;
 
@@ -187,11 +190,28 @@ impl Plan {
             Write::UseSignature(used) => {
                 self.create(used_signature::id(&used.key, &used.signature), used, used_signature::entries(used))
             }
+            Write::PutItem(write) => self.put_item(write),
+            Write::RecordAttestation(record) => {
+                self.create(attestation::id(record.statement.at, &record.id), record.as_ref(), Vec::new())
+            }
             Write::KeepAnswer(kept) => {
                 let id = kept_answer::id(&kept.merchant, &kept.call, &kept.key);
                 self.create(id, kept.as_ref(), kept_answer::entries(kept))
             }
         }
+    }
+
+    /// A value of a plugin.
+    fn put_item(&mut self, write: &ItemWrite) -> Result<(), Contradiction> {
+        let id = plugin_item::id(&write.space, write.key.as_str());
+        let expected = match write.expected {
+            ItemExpectation::Anything => Expected::Anything,
+            ItemExpectation::Absent => Expected::Absent,
+            ItemExpectation::Revision(revision) => Expected::Revision(revision),
+        };
+        let Some(item) = &write.becomes else { return self.change(id, Change { expected, effect: Effect::Gone }) };
+        let stored = StoredItem { space: write.space.clone(), key: write.key.clone(), item: item.clone() };
+        self.put(id, expected, &stored)
     }
 
     /// A new record.

@@ -11,7 +11,10 @@ use core::ops::Bound;
 
 use surrealdb::types::{Array, RecordId, RecordIdKey, RecordIdKeyRange, Value, Variables};
 use xthonpay_domain::address::Address;
-use xthonpay_payments::port::store::{READ_LIMIT_MAX, StoreError};
+use xthonpay_domain::text::ItemKey;
+use xthonpay_domain::time::Timestamp;
+use xthonpay_payments::port::lending::storage::{Item, Space};
+use xthonpay_payments::port::store::{AttestationRecord, READ_LIMIT_MAX, StoreError};
 
 pub(crate) use deliveries::deliveries;
 pub(crate) use events::{feed, unrouted_events, unrouted_events_behind};
@@ -19,7 +22,8 @@ pub(crate) use invoices::{invoice_by_external_id, invoices};
 pub(crate) use payments::payments;
 
 use crate::connection::{Connection, bind};
-use crate::record::{Record, RowError, address, decode, text_key};
+use crate::record::plugin_item::StoredItem;
+use crate::record::{Record, RowError, address, attestation, decode, plugin_item, text_key};
 use crate::table::Table;
 
 // Why a range stands in a call that changes nothing: the engine stops reading at the limit only where the source of a SELECT
@@ -85,6 +89,35 @@ pub(crate) async fn rows<R: Record>(
     limit: usize,
 ) -> Result<Vec<R>, StoreError> {
     decode_all(connection.read(ROWS, bind_range(behind(R::TABLE, after), limit)).await?)
+}
+
+/// Values of a plugin's space whose keys begin with a prefix, from the one behind `after`.
+pub(crate) async fn plugin_items(
+    connection: &Connection,
+    space: &Space,
+    prefix: &str,
+    after: Option<&str>,
+    limit: usize,
+) -> Result<Vec<(ItemKey, Item)>, StoreError> {
+    let key = |key: &str| plugin_item::id(space, key).key;
+    let start = match after.filter(|after| *after >= prefix) {
+        Some(after) => Bound::Excluded(key(after)),
+        None => Bound::Included(key(prefix)),
+    };
+    // The last key that can begin like this: no character sorts behind this one, and no key holds it.
+    let end = Bound::Included(key(&format!("{prefix}{}", char::MAX)));
+    let range = range_of(Table::PluginItem, start, end);
+    let stored: Vec<StoredItem> = decode_all(connection.read(ROWS, bind_range(range, limit)).await?)?;
+    Ok(stored.into_iter().map(|stored| (stored.key, stored.item)).collect())
+}
+
+/// Uses of signers in ascending order, from the one behind `after`.
+pub(crate) async fn attestations(
+    connection: &Connection,
+    after: Option<(Timestamp, &str)>,
+    limit: usize,
+) -> Result<Vec<AttestationRecord>, StoreError> {
+    rows(connection, after.map(|(at, id)| attestation::id(at, id)), limit).await
 }
 
 /// Addresses of ours in ascending order, from the one behind `after`, without what they are for.

@@ -4,6 +4,7 @@
 //! the domain's own constructors. A row that does not parse is reported as damaged; nothing is guessed or filled in.
 
 pub(crate) mod address;
+pub(crate) mod attestation;
 pub(crate) mod balance;
 pub(crate) mod block;
 pub(crate) mod counter;
@@ -17,6 +18,7 @@ pub(crate) mod kept_answer;
 pub(crate) mod key;
 pub(crate) mod key_use;
 pub(crate) mod merchant;
+pub(crate) mod plugin_item;
 pub(crate) mod posting;
 pub(crate) mod reservation;
 pub(crate) mod used_signature;

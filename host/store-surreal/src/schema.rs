@@ -16,11 +16,12 @@ use crate::tx::{Outcome, Script, tx};
 use crate::whole::Whole;
 
 /// Every migration, the first one in front. Its number is its place, counted from 1. Never changed once released.
-const MIGRATIONS: [&str; 4] = [
+const MIGRATIONS: [&str; 5] = [
     include_str!("schema/0001_tables.surql"),
     include_str!("schema/0002_suspended.surql"),
     include_str!("schema/0003_deposits_on.surql"),
     include_str!("schema/0004_merchant_surface.surql"),
+    include_str!("schema/0005_plugins.surql"),
 ];
 
 /// The newest schema that this program knows.

@@ -38,6 +38,9 @@ struct Changes {
     tables: BTreeMap<Table, TableChanges>,
     unlisted: Vec<Value>,
     gone: Vec<Value>,
+    /// Those of `gone` that must have a revision, and which.
+    gone_from: Vec<Value>,
+    gone_revisions: Vec<Value>,
     entries: Vec<Value>,
 }
 
@@ -58,7 +61,13 @@ impl Changes {
                 self.tables.entry(*table).or_default().add(row, &change.expected);
             }
             Effect::Unlisted => self.unlisted.push(Value::RecordId(id.clone())),
-            Effect::Gone => self.gone.push(Value::RecordId(id.clone())),
+            Effect::Gone => {
+                if let Expected::Revision(revision) = change.expected {
+                    self.gone_from.push(Value::RecordId(id.clone()));
+                    self.gone_revisions.push(Whole(revision).into_value());
+                }
+                self.gone.push(Value::RecordId(id.clone()));
+            }
         }
     }
 
@@ -73,6 +82,11 @@ impl Changes {
             ));
             script.push("DELETE array::flatten($unlisted.listed) RETURN NONE;");
             script.bind("unlisted", Array::from(self.unlisted));
+        }
+        if !self.gone_from.is_empty() {
+            script.push(&format!("IF $gone_from.revision != $gone_revisions {{ {REFUSE} }};"));
+            script.bind("gone_from", Array::from(self.gone_from));
+            script.bind("gone_revisions", Array::from(self.gone_revisions));
         }
         if !self.gone.is_empty() {
             script.push("DELETE $gone RETURN NONE;");

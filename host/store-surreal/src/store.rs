@@ -15,11 +15,12 @@ use xthonpay_domain::event::Event;
 use xthonpay_domain::id::{DeliveryId, DepositId, EndpointId, EventId, InvoiceId, MerchantId, PostingId};
 use xthonpay_domain::invoice::Invoice;
 use xthonpay_domain::ledger::{Balance, Posting};
-use xthonpay_domain::text::{ChainName, ExternalId, IdempotencyKey};
+use xthonpay_domain::text::{ChainName, ExternalId, IdempotencyKey, ItemKey};
 use xthonpay_domain::time::Timestamp;
+use xthonpay_payments::port::lending::storage::{Item, Space};
 use xthonpay_payments::port::store::{
-    Changeset, CommitError, Counter, Cursor, Delivery, DeliveryFilter, Endpoint, FeedPosition, InvoiceFilter,
-    KeptAnswer, Key, Merchant, OwnAddress, PaymentFilter, READ_LIMIT_MAX, Store, StoreError,
+    AttestationRecord, Changeset, CommitError, Counter, Cursor, Delivery, DeliveryFilter, Endpoint, FeedPosition,
+    InvoiceFilter, KeptAnswer, Key, Merchant, OwnAddress, PaymentFilter, READ_LIMIT_MAX, Store, StoreError,
 };
 
 use crate::config::SurrealConfig;
@@ -31,6 +32,7 @@ use crate::plan::Plan;
 use crate::record::balance::StoredBalance;
 use crate::record::block::ProcessedBlock;
 use crate::record::key_use::{self, KeyUse};
+use crate::record::plugin_item::{self, StoredItem};
 use crate::record::{address, balance, block, cursor, delivery, deposit, endpoint, event, invoice, kept_answer, key};
 use crate::record::{merchant, posting};
 use crate::writer::{Feed, Writer};
@@ -324,6 +326,29 @@ impl Store for SurrealStore {
         limit: usize,
     ) -> Result<Vec<Event>, StoreError> {
         read::unrouted_events_behind(&self.connection, after, limit).await
+    }
+
+    async fn plugin_item(&self, space: &Space, key: &ItemKey) -> Result<Option<Item>, StoreError> {
+        let stored: Option<StoredItem> = read::by_id(&self.connection, plugin_item::id(space, key.as_str())).await?;
+        Ok(stored.map(|stored| stored.item))
+    }
+
+    async fn plugin_items(
+        &self,
+        space: &Space,
+        prefix: &str,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<(ItemKey, Item)>, StoreError> {
+        read::plugin_items(&self.connection, space, prefix, after, limit).await
+    }
+
+    async fn attestations(
+        &self,
+        after: Option<(Timestamp, &str)>,
+        limit: usize,
+    ) -> Result<Vec<AttestationRecord>, StoreError> {
+        read::attestations(&self.connection, after, limit).await
     }
 
     async fn delivery(&self, id: &DeliveryId) -> Result<Option<Delivery>, StoreError> {

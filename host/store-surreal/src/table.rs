@@ -14,6 +14,8 @@ pub(crate) enum Table {
     Address,
     /// Keys of merchants.
     ApiKey,
+    /// Uses of signers that are lent to plugins.
+    Attestation,
     /// Balances.
     Balance,
     /// Processed blocks.
@@ -42,6 +44,8 @@ pub(crate) enum Table {
     KeyUse,
     /// Merchants.
     Merchant,
+    /// Values that plugins keep.
+    PluginItem,
     /// Postings of the ledger.
     Posting,
     /// What the last probe wrote.
@@ -59,6 +63,7 @@ impl Table {
             Self::Account => "account",
             Self::Address => "address",
             Self::ApiKey => "api_key",
+            Self::Attestation => "attestation",
             Self::Balance => "balance",
             Self::Block => "block",
             Self::Counter => "counter",
@@ -73,6 +78,7 @@ impl Table {
             Self::KeptAnswer => "kept_answer",
             Self::KeyUse => "key_use",
             Self::Merchant => "merchant",
+            Self::PluginItem => "plugin_item",
             Self::Posting => "posting",
             Self::Probe => "probe",
             Self::SchemaVersion => "schema_version",

@@ -130,6 +130,16 @@ impl Decimal {
         Self::within_bounds(product / Count::from(BPS_PER_WHOLE))
     }
 
+    /// The product, rounded down at the 36th digit of the fraction: an amount at a rate. None when it has more digits than the
+    /// contract allows.
+    pub fn checked_mul_rate(self, rate: Self) -> Option<Self> {
+        // Both have 379 bits at most, so the product fits; one of the two scales is taken out again.
+        let wide = |count: Count| Uint::<1024, 16>::from(count);
+        let scale = Uint::<1024, 16>::from(10_u64).pow(Uint::from(FRACTION_DIGITS_MAX));
+        let product = wide(self.count).checked_mul(wide(rate.count))? / scale;
+        Self::within_bounds(Count::checked_from_limbs_slice(product.as_limbs())?)
+    }
+
     fn within_bounds(count: Count) -> Option<Self> {
         let end = Count::from(10_u64).checked_pow(Count::from(WHOLE_DIGITS_MAX + FRACTION_DIGITS_MAX))?;
         (count < end).then_some(Self { count })

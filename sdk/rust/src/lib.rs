@@ -2,19 +2,26 @@
 //!
 //! # In this crate
 //!
-//! Traits with a default for every method ([`InvoiceRules`], [`WebhookFormat`], [`WithdrawalPolicy`]), the macro [`register!`], exact
-//! amounts ([`Decimal`], [`Money`]), the capabilities ([`config`], [`log`], [`clock`]) and a bench for native tests
+//! Traits with a default for every method ([`InvoiceRules`], [`WebhookFormat`], [`BotFlow`], [`WithdrawalPolicy`]), the macro [`register!`], exact
+//! amounts ([`Decimal`], [`Money`]), the capabilities ([`config`], [`log`], [`clock`], [`rates`], [`storage`], [`http`], [`chain`], [`signing`]) and a bench for native tests
 //! (`testbench`). It depends on `wit/` alone: it knows nothing of the host's code, holds no secret, and starts
 //! nothing by itself.
 
+pub mod chain;
 pub mod clock;
 pub mod config;
+pub mod http;
 pub mod log;
+pub mod rates;
+pub mod signing;
+pub mod storage;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod testbench;
 pub mod text;
 
 mod backend;
+#[doc(hidden)]
+pub mod bot_flow;
 mod decimal;
 mod error;
 #[doc(hidden)]
@@ -29,6 +36,10 @@ pub mod webhook_format;
 #[doc(hidden)]
 pub mod withdrawal_policy;
 
+pub use bot_flow::{
+    Action, AskSecret, BotFlow, Button, Command, Edit, Effect, Happening, Notice, OtherEffect, Outcome, Press, Reply,
+    Update, Wake,
+};
 pub use decimal::{Decimal, DecimalError, FRACTION_DIGITS_MAX, WHOLE_DIGITS_MAX};
 pub use error::{Detail, HookError, HostError};
 pub use invoice_rules::{Advice, Draft, DraftRuling, Invoice, InvoiceRules, InvoiceState, Refusal, Terms, Transfer};
@@ -36,7 +47,3 @@ pub use money::Money;
 pub use plugin::{About, Attrs, Call, ConfigProblem, Millis, attr};
 pub use webhook_format::{Event, Message, WebhookFormat};
 pub use withdrawal_policy::{Ruling, Verdict, WithdrawalPolicy, WithdrawalRequest};
-
-/// Capabilities as the contract has them. This version of the host serves none of them: a component that calls one does
-/// not load. In a native test a call ends the test, because the bench does not answer them.
-pub use raw::base::xthonpay::host::{chain, http, rates, signing, storage};

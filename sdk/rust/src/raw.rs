@@ -42,6 +42,25 @@ pub mod base {
     });
 }
 
+/// The hook `bot-flow`.
+pub mod bot_flow {
+    wit_bindgen::generate!({
+        path: "../../wit",
+        inline: "
+            package xthonpay:sdk-bot-flow;
+
+            world bot-flow {
+                export xthonpay:hooks/bot-flow@0.1.0;
+            }
+        ",
+        world: "xthonpay:sdk-bot-flow/bot-flow",
+        with: { "xthonpay:host/types@0.1.0": crate::raw::base::xthonpay::host::types },
+        generate_unused_types: true,
+        additional_derives: [PartialEq, Eq],
+        pub_export_macro: true,
+    });
+}
+
 /// The hook `invoice-rules`.
 pub mod invoice_rules {
     wit_bindgen::generate!({

@@ -10,8 +10,8 @@
 /// xthonpay_sdk::register!(invoice_rules: Mine);
 /// ```
 ///
-/// `register!(webhook_format: Mine)` and `register!(withdrawal_policy: Mine)` do the same for types that implement
-/// `WebhookFormat` and `WithdrawalPolicy`. In a native build it only checks that the type implements the trait.
+/// `register!(webhook_format: Mine)`, `register!(bot_flow: Mine)` and `register!(withdrawal_policy: Mine)` do the same for
+/// types that implement `WebhookFormat`, `BotFlow` and `WithdrawalPolicy`. In a native build it only checks that the type implements the trait.
 #[macro_export]
 macro_rules! register {
     (invoice_rules: $ty:ty) => {
@@ -46,6 +46,19 @@ macro_rules! register {
                     target: ::std::string::String,
                 ) -> ::core::result::Result<::core::option::Option<$crate::Message>, $crate::HookError> {
                     $crate::webhook_format::call_render::<$ty>(call, event, target)
+                }
+            }
+        });
+    };
+    (bot_flow: $ty:ty) => {
+        $crate::__register_plugin!($ty as BotFlow, bot_flow, {
+            impl $crate::raw::bot_flow::exports::xthonpay::hooks::bot_flow::Guest for Exported {
+                fn handle(
+                    call: $crate::raw::base::xthonpay::host::types::CallInfo,
+                    update: $crate::Update,
+                    memory: ::core::option::Option<::std::vec::Vec<u8>>,
+                ) -> ::core::result::Result<::std::vec::Vec<$crate::Effect>, $crate::HookError> {
+                    $crate::bot_flow::call_handle::<$ty>(call, update, memory)
                 }
             }
         });

@@ -1,5 +1,5 @@
-//! A bench to call hooks on in ordinary `#[test]`s, with no host and no wasm: it answers settings and the clock, and
-//! keeps what was logged. It enforces no limits and no grants: the host does, on the built component, and
+//! A bench to call hooks on in ordinary `#[test]`s, with no host and no wasm: it answers settings, the clock and
+//! what a test lends, and keeps what was logged and stored. It enforces no limits and no grants: the host does, on the built component, and
 //! `xthonpay check --offline` tells whether it would load it.
 //!
 //! ```
@@ -16,11 +16,17 @@
 //! assert!(bench.logs().is_empty());
 //! ```
 
+pub(crate) mod loans;
+
 use core::cell::RefCell;
 use std::collections::BTreeMap;
 use std::string::String;
 use std::vec::Vec;
 
+use crate::bot_flow::{Happening, Update};
+use crate::chain::Tip;
+use crate::error::{Detail, HostError};
+use crate::http::{Request, Response};
 use crate::invoice_rules::{Draft, Invoice, InvoiceState, Terms, Transfer};
 use crate::log::Level;
 use crate::money::Money;
@@ -52,6 +58,7 @@ struct Host {
     config: BTreeMap<String, String>,
     now: Millis,
     logs: Vec<LogLine>,
+    loans: loans::Loans,
 }
 
 thread_local! {
@@ -91,6 +98,108 @@ impl Bench {
     #[must_use]
     pub fn at(self, now: Millis) -> Self {
         self.host.borrow_mut().now = now;
+        self
+    }
+
+    /// Lends a space of storage, empty.
+    #[must_use]
+    pub fn space(self, label: &str) -> Self {
+        self.host.borrow_mut().loans.spaces.entry(String::from(label)).or_default();
+        self
+    }
+
+    /// Lends a space of storage that holds a value.
+    #[must_use]
+    pub fn stored(self, label: &str, key: &str, value: &str) -> Self {
+        let kept = loans::Kept { value: value.as_bytes().to_vec(), revision: 0, expires_at: None };
+        self.host.borrow_mut().loans.spaces.entry(String::from(label)).or_default().insert(String::from(key), kept);
+        self
+    }
+
+    /// What a space holds under a key, as text.
+    pub fn value(&self, label: &str, key: &str) -> Option<String> {
+        let host = self.host.borrow();
+        let kept = host.loans.spaces.get(label)?.get(key)?;
+        String::from_utf8(kept.value.clone()).ok()
+    }
+
+    /// Lends an upstream, with the status and body of its next answer. Call it again for the answers after that.
+    #[must_use]
+    pub fn upstream(self, label: &str, status: u16, body: &str) -> Self {
+        let body = body.as_bytes().to_vec();
+        let answer = Response { status, headers: Attrs::new(), body, attrs: Attrs::new() };
+        self.host.borrow_mut().loans.upstreams.entry(String::from(label)).or_default().push_back(Ok(answer));
+        self
+    }
+
+    /// Lends an upstream that cannot be reached, after the answers that were laid out before.
+    #[must_use]
+    pub fn upstream_down(self, label: &str) -> Self {
+        let down = HostError::Unavailable(Detail::new("upstream", "no connection could be made"));
+        self.host.borrow_mut().loans.upstreams.entry(String::from(label)).or_default().push_back(Err(down));
+        self
+    }
+
+    /// The requests so far, with the label of the upstream of each.
+    pub fn requests(&self) -> Vec<(String, Request)> {
+        self.host.borrow().loans.requests.clone()
+    }
+
+    /// Lends a rate, taken at the bench's time.
+    ///
+    /// # Panics
+    /// When the rate is not a decimal.
+    #[must_use]
+    #[track_caller]
+    pub fn rate(self, base: &str, counter: &str, rate: &str) -> Self {
+        let rate = std::format!("{}", amount(rate));
+        let taken = self.host.borrow().now;
+        let quote = crate::raw::base::xthonpay::host::rates::Quote {
+            rate,
+            taken,
+            provider: String::from("bench"),
+            attrs: Attrs::new(),
+        };
+        self.host.borrow_mut().loans.rates.insert((String::from(base), String::from(counter)), quote);
+        self
+    }
+
+    /// Lends a chain whose scanner stands at a block with that time.
+    #[must_use]
+    pub fn chain(self, name: &str, height: u64, block_time: Millis) -> Self {
+        let tip = Tip {
+            height,
+            hash: std::format!("0x{height:064x}"),
+            block_time,
+            final_height: Some(height.saturating_sub(2)),
+            attrs: Attrs::new(),
+        };
+        self.host.borrow_mut().loans.chains.entry(String::from(name)).or_default().tip = Some(tip);
+        self
+    }
+
+    /// Sets what a transaction costs on a chain.
+    ///
+    /// # Panics
+    /// When an amount is not a decimal.
+    #[must_use]
+    #[track_caller]
+    pub fn fee(self, chain: &str, asset: &str, per_gas: &str, token_transfer: &str) -> Self {
+        let fee = crate::raw::base::xthonpay::host::chain::FeeEstimate {
+            asset: String::from(asset),
+            per_gas: std::format!("{}", amount(per_gas)),
+            token_transfer: std::format!("{}", amount(token_transfer)),
+            attrs: Attrs::new(),
+        };
+        self.host.borrow_mut().loans.chains.entry(String::from(chain)).or_default().fee = Some(fee);
+        self
+    }
+
+    /// Lends a signer for these purposes. A bench has no key: what stands for the signature is the purpose, `|` and the message.
+    #[must_use]
+    pub fn signer(self, label: &str, purposes: &[&str]) -> Self {
+        let purposes = purposes.iter().map(|purpose| String::from(*purpose)).collect();
+        self.host.borrow_mut().loans.signers.insert(String::from(label), purposes);
         self
     }
 
@@ -244,6 +353,20 @@ pub fn withdrawal(asset: &str, moved: &str) -> WithdrawalRequest {
         requested: START,
         total_24h: Vec::new(),
         destination_uses: 0,
+        attrs: Attrs::new(),
+    }
+}
+
+/// An update of a chat by a person who may read and write.
+pub fn update(what: Happening) -> Update {
+    Update {
+        id: String::from("upd_1"),
+        channel: String::from("telegram"),
+        chat: String::from("chat-1"),
+        user: String::from("user-1"),
+        language: Some(String::from("en")),
+        scopes: ["read", "write"].map(String::from).to_vec(),
+        what,
         attrs: Attrs::new(),
     }
 }

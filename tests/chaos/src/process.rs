@@ -21,6 +21,7 @@ use xthonpay_payments::invoicing::address_indices::AddressIndices;
 use xthonpay_payments::invoicing::{Invoicing, NewInvoice};
 use xthonpay_payments::keys::{KeyRequest, Keys};
 use xthonpay_payments::merchants::Merchants;
+use xthonpay_payments::port::bot::BotFlow;
 use xthonpay_payments::port::clock::Clock as _;
 use xthonpay_payments::port::hooks::{Hooks, InvoiceRules, WebhookFormat, WithdrawalPolicy};
 use xthonpay_payments::port::store::{AnswerBytes, Endpoint, EndpointState, READ_LIMIT_MAX, Store};
@@ -57,6 +58,10 @@ impl Hooks for NoPlugins {
 
     fn withdrawal_policies(&self) -> Vec<Arc<dyn WithdrawalPolicy>> {
         Vec::new()
+    }
+
+    fn bot_flow(&self) -> Option<Arc<dyn BotFlow>> {
+        None
     }
 
     fn webhook_format(&self) -> Option<Arc<dyn WebhookFormat>> {
@@ -183,6 +188,7 @@ impl Process {
                 random: random.clone(),
             },
             invoicing: Invoicing {
+                contended: Arc::default(),
                 store: Arc::clone(&store),
                 catalog: Arc::clone(catalog),
                 hooks: Arc::new(NoPlugins),

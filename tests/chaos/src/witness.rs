@@ -201,6 +201,8 @@ impl Record {
             | Write::NoteKeyUse { .. }
             | Write::CreateEndpoint(_)
             | Write::UpdateEndpoint(_)
+            | Write::PutItem(_)
+            | Write::RecordAttestation(_)
             | Write::KeepAnswer(_)
             | Write::PutBlock { .. }
             | Write::SetCursor(_)

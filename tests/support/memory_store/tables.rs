@@ -12,11 +12,12 @@ use xthonpay_domain::event::Event;
 use xthonpay_domain::id::{DeliveryId, DepositId, EndpointId, EventId, InvoiceId, MerchantId, PostingId};
 use xthonpay_domain::invoice::Invoice;
 use xthonpay_domain::ledger::{Balance, Posting};
-use xthonpay_domain::text::ChainName;
+use xthonpay_domain::text::{ChainName, ItemKey};
 use xthonpay_domain::time::Timestamp;
+use xthonpay_payments::port::lending::storage::{Item, ItemExpectation, Space};
 use xthonpay_payments::port::store::{
-    Changeset, CommitError, Counter, Cursor, Delivery, Endpoint, KeptAnswer, Key, Merchant, OwnAddress, UsedSignature,
-    Write,
+    AttestationRecord, Changeset, CommitError, Counter, Cursor, Delivery, Endpoint, KeptAnswer, Key, Merchant,
+    OwnAddress, UsedSignature, Write,
 };
 
 /// Every record by its id.
@@ -54,6 +55,10 @@ pub struct Tables {
     pub cursors: BTreeMap<ChainName, Cursor>,
     /// Signatures that are used up.
     pub signatures: BTreeMap<(KeyId, String), UsedSignature>,
+    /// Values that plugins keep.
+    pub plugin_items: BTreeMap<(Space, ItemKey), Item>,
+    /// Uses of signers that are lent to plugins, by time and id.
+    pub attestations: BTreeMap<(Timestamp, String), AttestationRecord>,
     /// The next number of each counter.
     pub counters: HashMap<Counter, u32>,
 }
@@ -150,6 +155,23 @@ impl Tables {
             Write::UseSignature(used) => {
                 create(&mut self.signatures, (used.key.clone(), used.signature.clone()), used.clone())
             }
+            Write::PutItem(write) => {
+                let id = (write.space.clone(), write.key.clone());
+                let stored = match &write.becomes {
+                    Some(item) => self.plugin_items.insert(id, item.clone()),
+                    None => self.plugin_items.remove(&id),
+                };
+                expect(match write.expected {
+                    ItemExpectation::Anything => true,
+                    ItemExpectation::Absent => stored.is_none(),
+                    ItemExpectation::Revision(revision) => stored.is_some_and(|item| item.revision == revision),
+                })
+            }
+            Write::RecordAttestation(record) => create(
+                &mut self.attestations,
+                (record.statement.at, record.id.clone()),
+                AttestationRecord::clone(record),
+            ),
             Write::KeepAnswer(kept) => {
                 let id = (kept.merchant.clone(), kept.call.clone(), kept.key.to_string());
                 create(&mut self.answers, id, KeptAnswer::clone(kept))

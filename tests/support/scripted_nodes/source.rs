@@ -12,7 +12,7 @@ use xthonpay_payments::port::chain::{ChainError, ChainSource, NodeReport, Source
 
 use super::view::{Shown, Vote, agreed_final, vote};
 use super::{ScriptedNodes, State};
-use crate::scripted_chain::no_answer;
+use crate::scripted_chain::{GAS_PRICE, no_answer};
 
 impl State {
     /// Whether this question to this node fails, and how.
@@ -93,6 +93,10 @@ impl ChainSource for ScriptedNodes {
 
     async fn self_check(&self) -> Result<(), ChainError> {
         self.ask(false, |_| Ok(()))
+    }
+
+    async fn gas_price(&self) -> Result<Amount, ChainError> {
+        self.ask(false, |_| Ok(Amount::from_units(GAS_PRICE)))
     }
 
     async fn head(&self) -> Result<BlockNumber, ChainError> {

@@ -23,6 +23,7 @@ use xthonpay_payments::scanning::rescan::Rescan;
 use super::plugin::{self, PluginDoor};
 use super::protocol::{self, Refusal, Status};
 use super::service::AdminError;
+use super::signed::{self, SignedDoor};
 use super::{audit, chain, key, merchant, rescan, suspense};
 
 /// Tells how the host is doing.
@@ -45,6 +46,8 @@ pub struct AdminDoor<S> {
     pub rescan: Rescan,
     /// The plugins.
     pub plugins: PluginDoor,
+    /// The signers that plugins may be lent.
+    pub signed: SignedDoor,
     /// Records that are read as they are.
     pub store: Arc<dyn Store>,
     /// Accepted assets.
@@ -81,6 +84,7 @@ pub async fn serve<S: StatusSource + 'static>(
     let chains = chain::router(door.chains.clone(), Arc::clone(&door.catalog));
     let rescan = rescan::router(door.rescan.clone(), Arc::clone(&door.catalog), stop.clone());
     let plugins = plugin::router(door.plugins.clone());
+    let signed = signed::router(door.signed.clone());
     let suspense = suspense::router(Arc::clone(&door.store), Arc::clone(&door.catalog));
     let router = Router::new()
         .route(protocol::STATUS, get(status::<S>))
@@ -91,6 +95,7 @@ pub async fn serve<S: StatusSource + 'static>(
         .merge(chains)
         .merge(rescan)
         .merge(plugins)
+        .merge(signed)
         .merge(suspense);
     axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned()).await
 }

@@ -68,6 +68,8 @@ pub(super) enum PluginsCommand {
     /// Load a plugin anew, from its table in the config file as it stands now, and exchange it without a restart. Calls under way end
     /// on the old version. A version that does not load changes nothing: exit code 1, and the old one serves on.
     Reload(ReloadArguments),
+    /// List the signers that plugins may be lent, with their public keys, and every statement that was signed with one.
+    Signed(Asked),
 }
 
 #[derive(Subcommand)]

@@ -17,6 +17,7 @@ use crate::admin::protocol::PluginLine;
 use crate::compose::{self, StartError};
 use crate::config::Config;
 use crate::host::plugin_report;
+use crate::loans;
 use crate::system_clock::SystemClock;
 
 /// How long the nodes of one chain may take to answer.
@@ -52,7 +53,9 @@ struct NodeLine {
 pub(super) async fn check(asked: &CheckArguments) -> Result<(), CliError> {
     let config = Config::load(&asked.asked.deployment.config)?;
     let sources = compose::chains(&config).map_err(StartError::from)?;
-    let plugins = compose::plugins_without_cache(&config, Arc::new(SystemClock)).await.map_err(StartError::from)?;
+    let loans = loans::of_check(&config, Arc::new(SystemClock)).map_err(StartError::from)?;
+    let plugins =
+        compose::plugins_without_cache(&config, Arc::new(SystemClock), loans).await.map_err(StartError::from)?;
     let plugins: Vec<PluginLine> = plugins.report().into_iter().map(plugin_report).collect();
     let mut chains = Vec::new();
     for source in sources.iter().filter(|_| !asked.offline) {

@@ -23,6 +23,11 @@ pub(super) struct Shape {
     pub(super) chains: BTreeMap<String, Chain>,
     pub(super) webhooks: Webhooks,
     pub(super) test_mode: TestMode,
+    #[serde(default)]
+    pub(super) upstreams: BTreeMap<String, Upstream>,
+    #[serde(default)]
+    pub(super) rates: BTreeMap<String, Rate>,
+    pub(super) signing: Signing,
     pub(super) hooks: Hooks,
     #[serde(default)]
     pub(super) plugins: BTreeMap<String, PluginConfig>,
@@ -152,6 +157,40 @@ pub(super) struct Hooks {
     pub(super) withdrawal_policy: Vec<String>,
 }
 
+/// An upstream that plugins may be granted.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Upstream {
+    pub(super) base: String,
+    #[serde(default)]
+    pub(super) headers: BTreeMap<String, String>,
+    pub(super) secret_file: Option<PathBuf>,
+    #[serde(default)]
+    pub(super) allow_networks: Vec<String>,
+    #[serde(default)]
+    pub(super) allow_http: bool,
+    #[serde(default = "upstream_timeout")]
+    pub(super) timeout: String,
+}
+
+/// A source of the rate of one pair.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Rate {
+    pub(super) base: String,
+    pub(super) counter: String,
+    pub(super) fixed: Option<String>,
+    pub(super) upstream: Option<String>,
+    pub(super) path: Option<String>,
+    pub(super) pointer: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Signing {
+    pub(super) signers: Vec<String>,
+}
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Telegram {
@@ -187,6 +226,11 @@ fn one() -> u64 {
 /// A little more than half a block of BNB Smart Chain.
 fn poll_interval() -> String {
     "250ms".to_owned()
+}
+
+/// A merchant may be waiting for the plugin that waits for it.
+fn upstream_timeout() -> String {
+    "3s".to_owned()
 }
 
 fn request_timeout() -> String {

@@ -6,7 +6,7 @@ use xthonpay_chain_evm::{CatchUp, Finality};
 use xthonpay_domain::asset::AssetKind;
 use xthonpay_plugin_runtime::{ConfigValue, PluginConfig};
 
-use super::{ChainConfig, Config, LogFormat, PassphraseSource};
+use super::{ChainConfig, Config, LogFormat, PassphraseSource, RateConfig, RateOrigin, UpstreamSettings};
 
 pub(super) fn to_json(config: &Config) -> Value {
     let passphrase = match &config.vault.passphrase {
@@ -46,6 +46,9 @@ pub(super) fn to_json(config: &Config) -> Value {
             "formats": texts(&config.webhooks.formats),
         },
         "test_mode": {"enabled": config.test_mode},
+        "upstreams": config.upstreams.iter().map(|(name, upstream)| (name.to_string(), upstream_to_json(upstream))).collect::<Map<_, _>>(),
+        "rates": config.rates.iter().map(|(name, rate)| (name.to_string(), rate_to_json(rate))).collect::<Map<_, _>>(),
+        "signing": {"signers": texts(&config.signers)},
         "hooks": {
             "invoice-rules": config.hooks.invoice_rules,
             "webhook-format": config.hooks.webhook_format,
@@ -82,6 +85,28 @@ fn plugin_to_json(plugin: &PluginConfig) -> Value {
         "config": settings,
         "grants": plugin.grants.keys().collect::<Vec<_>>(),
     })
+}
+
+/// Without the values of headers, which may hold what only the upstream should see.
+fn upstream_to_json(upstream: &UpstreamSettings) -> Value {
+    json!({
+        "base": upstream.base,
+        "headers": upstream.headers.iter().map(|(name, _)| name).collect::<Vec<_>>(),
+        "secret_file": upstream.secret_file,
+        "allow_networks": texts(&upstream.allow_networks),
+        "allow_http": upstream.allow_http,
+        "timeout_ms": millis(upstream.timeout),
+    })
+}
+
+fn rate_to_json(rate: &RateConfig) -> Value {
+    let (base, counter) = (&rate.base, &rate.counter);
+    match &rate.origin {
+        RateOrigin::Fixed(fixed) => json!({"base": base, "counter": counter, "fixed": fixed}),
+        RateOrigin::Fetched { upstream, path, pointer } => json!({
+            "base": base, "counter": counter, "upstream": upstream.to_string(), "path": path, "pointer": pointer,
+        }),
+    }
 }
 
 fn chain_to_json(chain: &ChainConfig) -> Value {

@@ -14,7 +14,7 @@ use xthonpay_domain::address::Address;
 use xthonpay_domain::amount::Decimals;
 use xthonpay_domain::asset::{Asset, AssetId, AssetKind};
 use xthonpay_domain::block::BlockNumber;
-use xthonpay_domain::text::{ChainName, PluginName, Symbol};
+use xthonpay_domain::text::{ChainName, LoanLabel, PluginName, Symbol};
 use xthonpay_payments::catalog::{ChainTerms, SIMULATED_CHAIN};
 use xthonpay_payments::delivery::schedule::Schedule;
 use xthonpay_payments::keys::REQUESTS_PER_MINUTE_MAX;
@@ -23,8 +23,8 @@ use xthonpay_plugin_runtime::{HookBindings, PluginConfig};
 use super::problems::{ConfigProblem, Problems};
 use super::source::PASSPHRASE_VARIABLE;
 use super::{
-    ChainConfig, Config, LogConfig, LogFormat, PassphraseSource, ServerConfig, StoreConfig, VaultConfig,
-    WebhooksConfig, shape,
+    ChainConfig, Config, LogConfig, LogFormat, PassphraseSource, RateConfig, RateOrigin, ServerConfig, StoreConfig,
+    UpstreamSettings, VaultConfig, WebhooksConfig, shape,
 };
 use crate::duration::duration;
 
@@ -42,6 +42,9 @@ const DISABLE_AFTER: (Duration, Duration) = (Duration::from_secs(3_600), Duratio
 /// Plugins that endpoints may choose among. Each is loaded whether it is chosen or not.
 const FORMATS_MAX: usize = 16;
 
+/// Signers that plugins can be granted. Each is a key in memory.
+const SIGNERS_MAX: usize = 32;
+
 /// Everything typed, or everything that is wrong. Relative paths are relative to the folder of the file.
 pub(super) fn check(shape: shape::Shape, file: PathBuf) -> Result<Config, Vec<ConfigProblem>> {
     let mut problems = Problems::default();
@@ -55,6 +58,9 @@ pub(super) fn check(shape: shape::Shape, file: PathBuf) -> Result<Config, Vec<Co
     let webhooks = webhooks(shape.webhooks, &plugins, &mut problems);
     let log = log(shape.log, &mut problems);
     let hooks = hooks(shape.hooks, &plugins, &mut problems);
+    let upstreams = upstreams(shape.upstreams, folder, &mut problems);
+    let rates = rates(shape.rates, &upstreams, &mut problems);
+    let signers = signers(&shape.signing.signers, &mut problems);
     if shape.telegram.enabled {
         problems.add("telegram.enabled", "this version does not serve the bot; set it to false");
     }
@@ -70,6 +76,9 @@ pub(super) fn check(shape: shape::Shape, file: PathBuf) -> Result<Config, Vec<Co
             chains,
             webhooks,
             test_mode: shape.test_mode.enabled,
+            upstreams,
+            rates,
+            signers,
             hooks,
             plugins,
             log,
@@ -397,6 +406,78 @@ fn hooks(shape: shape::Hooks, plugins: &BTreeMap<String, PluginConfig>, problems
         }
     }
     hooks
+}
+
+fn upstreams(
+    shapes: BTreeMap<String, shape::Upstream>,
+    folder: &Path,
+    problems: &mut Problems,
+) -> BTreeMap<LoanLabel, UpstreamSettings> {
+    let mut upstreams = BTreeMap::new();
+    for (name, shape) in shapes {
+        let key = |field: &str| format!("upstreams.{name}.{field}");
+        let label = problems.keep(&format!("upstreams.{name}"), name.parse::<LoanLabel>());
+        let timeout = problems.keep(&key("timeout"), duration_within(&shape.timeout, TIMEOUT));
+        let allow_networks = networks(&key("allow_networks"), &shape.allow_networks, problems);
+        if !shape.base.ends_with('/') {
+            problems.add(key("base"), "must end in `/`");
+        }
+        let Some((label, timeout)) = label.zip(timeout) else { continue };
+        let settings = UpstreamSettings {
+            base: shape.base,
+            headers: shape.headers.into_iter().collect(),
+            secret_file: shape.secret_file.map(|file| folder.join(file)),
+            allow_networks,
+            allow_http: shape.allow_http,
+            timeout,
+        };
+        upstreams.insert(label, settings);
+    }
+    upstreams
+}
+
+fn rates(
+    shapes: BTreeMap<String, shape::Rate>,
+    upstreams: &BTreeMap<LoanLabel, UpstreamSettings>,
+    problems: &mut Problems,
+) -> BTreeMap<LoanLabel, RateConfig> {
+    let mut rates = BTreeMap::new();
+    for (name, shape) in shapes {
+        let key = format!("rates.{name}");
+        let is_name = |text: &str| {
+            let is_currency = text.len() == 3 && text.bytes().all(|byte| byte.is_ascii_uppercase());
+            is_currency || text.parse::<AssetId>().is_ok()
+        };
+        for (field, text) in [("base", &shape.base), ("counter", &shape.counter)] {
+            if !is_name(text) {
+                let wanted = "write an asset such as \"bsc:BNB\", or a currency with the three letters of ISO 4217";
+                problems.add(format!("{key}.{field}"), wanted);
+            }
+        }
+        let origin = match (shape.fixed, shape.upstream, shape.path, shape.pointer) {
+            (Some(fixed), None, None, None) => Ok(RateOrigin::Fixed(fixed)),
+            (None, Some(upstream), Some(path), Some(pointer)) if pointer.starts_with('/') => {
+                let known = upstreams.keys().find(|known| known.as_str() == upstream).cloned();
+                let missing = || format!("there is no table [upstreams.{upstream}]");
+                known.ok_or_else(missing).map(|upstream| RateOrigin::Fetched { upstream, path, pointer })
+            }
+            _ => Err("set either fixed, or upstream, path and pointer (such as \"/price\")".to_owned()),
+        };
+        let origin = problems.keep(&key, origin);
+        let label = problems.keep(&key, name.parse::<LoanLabel>());
+        if let Some((label, origin)) = label.zip(origin) {
+            rates.insert(label, RateConfig { base: shape.base, counter: shape.counter, origin });
+        }
+    }
+    rates
+}
+
+fn signers(names: &[String], problems: &mut Problems) -> Vec<LoanLabel> {
+    const KEY: &str = "signing.signers";
+    if names.len() > SIGNERS_MAX {
+        problems.add(KEY, format!("at most {SIGNERS_MAX} signers"));
+    }
+    names.iter().filter_map(|name| problems.keep(KEY, name.parse())).collect()
 }
 
 fn networks(key: &str, texts: &[String], problems: &mut Problems) -> Vec<IpNet> {

@@ -24,11 +24,13 @@ use xthonpay_payments::delivery::listeners::Listeners;
 use xthonpay_payments::invoicing::address_indices::AddressIndices;
 use xthonpay_payments::invoicing::{Created, Invoicing, NewInvoice};
 use xthonpay_payments::merchants::Merchants;
+use xthonpay_payments::port::bot::BotFlow;
 use xthonpay_payments::port::clock::Clock;
 use xthonpay_payments::port::egress::{EgressError, WebhookAnswer, WebhookRequest, WebhookTransport};
 use xthonpay_payments::port::hooks::{
     Draft, DraftRuling, HookFailure, Hooks, InvoiceRules, PaymentReview, WebhookFormat, WithdrawalPolicy,
 };
+use xthonpay_payments::port::lending::storage::Answered;
 use xthonpay_payments::port::random::bytes;
 use xthonpay_payments::port::store::{Key, Store as _};
 use xthonpay_payments::port::vault::Sealed;
@@ -99,6 +101,7 @@ impl World {
             random: random.clone(),
         };
         let invoicing = Invoicing {
+            contended: Arc::default(),
             store: store.clone(),
             catalog: catalog.clone(),
             hooks: hooks.clone(),
@@ -235,6 +238,10 @@ impl Hooks for Rules {
         Vec::new()
     }
 
+    fn bot_flow(&self) -> Option<Arc<dyn BotFlow>> {
+        None
+    }
+
     fn webhook_format(&self) -> Option<Arc<dyn WebhookFormat>> {
         None
     }
@@ -246,12 +253,12 @@ impl Hooks for Rules {
 
 #[async_trait]
 impl InvoiceRules for Rules {
-    async fn on_draft(&self, draft: &Draft) -> Result<DraftRuling, HookFailure> {
-        Ok(DraftRuling::Accept(Proposal { confirmations: self.confirmations, ..draft.proposed }))
+    async fn on_draft(&self, draft: &Draft) -> Result<Answered<DraftRuling>, HookFailure> {
+        Ok(Answered::plain(DraftRuling::Accept(Proposal { confirmations: self.confirmations, ..draft.proposed })))
     }
 
-    async fn on_payment(&self, review: &PaymentReview) -> Result<Advice, HookFailure> {
-        Ok(if review.invoice.is_reached_in_time() { Advice::Settle } else { Advice::Review })
+    async fn on_payment(&self, review: &PaymentReview) -> Result<Answered<Advice>, HookFailure> {
+        Ok(Answered::plain(if review.invoice.is_reached_in_time() { Advice::Settle } else { Advice::Review }))
     }
 }
 

@@ -7,10 +7,12 @@ use xthonpay_domain::address::Address;
 use xthonpay_domain::invoice::assessment::Advice;
 use xthonpay_domain::invoice::url_text::CallbackUrl;
 use xthonpay_domain::text::PluginName;
+use xthonpay_payments::port::bot::BotFlow;
 use xthonpay_payments::port::egress::{EgressError, WebhookAnswer, WebhookRequest, WebhookTransport};
 use xthonpay_payments::port::hooks::{
     Draft, DraftRuling, HookFailure, Hooks, InvoiceRules, OnFailure, PaymentReview, WebhookFormat, WithdrawalPolicy,
 };
+use xthonpay_payments::port::lending::storage::Answered;
 use xthonpay_payments::port::signer::{AddressSource, DeriveError};
 use xthonpay_payments::port::vault::{Purpose, Sealed, Secret, Vault, VaultError};
 
@@ -101,6 +103,10 @@ impl Hooks for MoodyHooks {
         Vec::new()
     }
 
+    fn bot_flow(&self) -> Option<Arc<dyn BotFlow>> {
+        None
+    }
+
     fn webhook_format(&self) -> Option<Arc<dyn WebhookFormat>> {
         None
     }
@@ -115,11 +121,12 @@ pub(crate) const INNER_DETAIL: &str = "inner-detail-10.1.2.3";
 
 #[async_trait]
 impl InvoiceRules for MoodyHooks {
-    async fn on_draft(&self, draft: &Draft) -> Result<DraftRuling, HookFailure> {
+    async fn on_draft(&self, draft: &Draft) -> Result<Answered<DraftRuling>, HookFailure> {
         match self.mood() {
-            Mood::Absent => Ok(DraftRuling::Accept(draft.proposed)),
+            Mood::Absent => Ok(Answered::plain(DraftRuling::Accept(draft.proposed))),
             Mood::Refuse => {
-                Ok(DraftRuling::Refuse { code: "shop_closed".to_owned(), message: "no orders on Sundays".to_owned() })
+                let (code, message) = ("shop_closed".to_owned(), "no orders on Sundays".to_owned());
+                Ok(Answered::plain(DraftRuling::Refuse { code, message }))
             }
             Mood::Fail => Err(HookFailure {
                 plugin: "shop-rules".to_owned(),
@@ -133,7 +140,7 @@ impl InvoiceRules for MoodyHooks {
         }
     }
 
-    async fn on_payment(&self, _: &PaymentReview) -> Result<Advice, HookFailure> {
-        Ok(Advice::Settle)
+    async fn on_payment(&self, _: &PaymentReview) -> Result<Answered<Advice>, HookFailure> {
+        Ok(Answered::plain(Advice::Settle))
     }
 }

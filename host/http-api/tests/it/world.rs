@@ -146,6 +146,7 @@ impl World {
                 test_mode: true,
             },
             invoicing: Invoicing {
+                contended: Arc::default(),
                 store: store.clone(),
                 catalog: catalog.clone(),
                 hooks: Arc::new(hooks.clone()),

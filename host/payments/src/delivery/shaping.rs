@@ -108,7 +108,7 @@ impl Shaper {
                     warn!(%failure, event = %event.id, "the built-in format is sent instead");
                     Ok(Some(fallback(event)))
                 }
-                OnFailure::Closed | OnFailure::Hold => Err(failure),
+                OnFailure::Closed | OnFailure::Hold | OnFailure::Silent => Err(failure),
             },
         }
     }

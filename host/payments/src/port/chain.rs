@@ -97,6 +97,12 @@ pub trait ChainSource: Send + Sync {
         addresses: &[Address],
     ) -> Result<Vec<Amount>, ChainError>;
 
+    /// The price of one unit of gas that a node suggests now, in base units of the native coin. Not agreed.
+    ///
+    /// # Errors
+    /// [`ChainError`].
+    async fn gas_price(&self) -> Result<Amount, ChainError>;
+
     /// What the node that is asked first said does not fit what the nodes agree on: another one shall be asked first from now
     /// on. Whoever finds this out by what the answers mean together tells it; the source has seen nothing wrong with them.
     /// Sources of a single node have no other and do nothing.

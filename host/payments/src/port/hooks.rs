@@ -1,7 +1,8 @@
 //! Decisions and shapes that plugins provide.
 //!
 //! A hook's answer is a proposal: the use cases clamp and check it. "The plugin said no" is a normal answer; "the plugin
-//! failed" is a [`HookFailure`], and the caller applies the policy that it carries.
+//! failed" is a [`HookFailure`], and the caller applies the policy that it carries. What a plugin wants to keep because of an
+//! answer comes with it and is stored with what the answer brings about.
 
 use std::sync::Arc;
 
@@ -20,6 +21,9 @@ use xthonpay_domain::invoice::Proposal;
 use xthonpay_domain::invoice::assessment::Advice;
 use xthonpay_domain::text::{CustomerRef, ExternalId, MetadataKey, MetadataValue, PluginName};
 use xthonpay_domain::time::Timestamp;
+
+use crate::port::bot::BotFlow;
+use crate::port::lending::storage::Answered;
 
 /// An invoice that a merchant asks for, before its terms are agreed.
 #[derive(Clone, Debug)]
@@ -97,6 +101,8 @@ pub enum OnFailure {
     Closed,
     /// Decide nothing yet: ask again later, and a person at last.
     Hold,
+    /// Do nothing, and say nothing.
+    Silent,
 }
 
 /// A hook that gave no usable answer.
@@ -130,13 +136,13 @@ pub trait InvoiceRules: Send + Sync {
     ///
     /// # Errors
     /// [`HookFailure`] with the policy to apply.
-    async fn on_draft(&self, draft: &Draft) -> Result<DraftRuling, HookFailure>;
+    async fn on_draft(&self, draft: &Draft) -> Result<Answered<DraftRuling>, HookFailure>;
 
     /// Judges an invoice whose final payments reach the target. The credit to the merchant does not depend on it.
     ///
     /// # Errors
     /// [`HookFailure`] with the policy to apply.
-    async fn on_payment(&self, review: &PaymentReview) -> Result<Advice, HookFailure>;
+    async fn on_payment(&self, review: &PaymentReview) -> Result<Answered<Advice>, HookFailure>;
 }
 
 /// Shapes webhook bodies.
@@ -218,7 +224,7 @@ pub trait WithdrawalPolicy: Send + Sync {
     ///
     /// # Errors
     /// [`HookFailure`], whose policy is [`OnFailure::Closed`]: a request that was not reviewed does not go on.
-    async fn review(&self, request: &WithdrawalRequest) -> Result<WithdrawalVerdict, HookFailure>;
+    async fn review(&self, request: &WithdrawalRequest) -> Result<Answered<WithdrawalVerdict>, HookFailure>;
 }
 
 /// The plugins that are bound right now. Asked at every call, so that a swap takes effect at once.
@@ -228,6 +234,9 @@ pub trait Hooks: Send + Sync {
 
     /// The policies for withdrawals in their order; empty leaves it to the host's own rules.
     fn withdrawal_policies(&self) -> Vec<Arc<dyn WithdrawalPolicy>>;
+
+    /// The flow of the bot; `None` means that there is none.
+    fn bot_flow(&self) -> Option<Arc<dyn BotFlow>>;
 
     /// The webhook format of the deployment; `None` means the built-in one.
     fn webhook_format(&self) -> Option<Arc<dyn WebhookFormat>>;

@@ -19,13 +19,15 @@ use xthonpay_domain::event::Event;
 use xthonpay_domain::id::{DeliveryId, DepositId, EndpointId, EventId, InvoiceId, MerchantId, PostingId};
 use xthonpay_domain::invoice::Invoice;
 use xthonpay_domain::ledger::{Balance, Posting};
-use xthonpay_domain::text::{ChainName, ExternalId, IdempotencyKey};
+use xthonpay_domain::text::{ChainName, ExternalId, IdempotencyKey, ItemKey};
 use xthonpay_domain::time::Timestamp;
+
+use crate::port::lending::storage::{Item, Space};
 
 pub use filter::{DeliveryFilter, DeliverySelection, FeedPosition, InvoiceFilter, PaymentFilter, PaymentSelection};
 pub use records::{
-    ATTEMPTS_LOGGED_MAX, AnswerBytes, Attempt, Cursor, Delivery, DeliveryState, Endpoint, EndpointState, Freeze,
-    KeptAnswer, Key, Merchant, OwnAddress, RetiringSecret, UsedSignature,
+    ATTEMPTS_LOGGED_MAX, AnswerBytes, Attempt, AttestationRecord, Cursor, Delivery, DeliveryState, Endpoint,
+    EndpointState, Freeze, KeptAnswer, Key, Merchant, OwnAddress, RetiringSecret, UsedSignature,
 };
 pub use write::{Changeset, CommitError, Write};
 
@@ -355,6 +357,35 @@ pub trait Store: Send + Sync {
         after: &(Timestamp, u64, EventId),
         limit: usize,
     ) -> Result<Vec<Event>, StoreError>;
+
+    /// A value that a plugin keeps, one that has run out included.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    async fn plugin_item(&self, space: &Space, key: &ItemKey) -> Result<Option<Item>, StoreError>;
+
+    /// Values of a space whose keys begin with `prefix`, in ascending order of the key's bytes, from the one after `after`;
+    /// those that have run out included.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    async fn plugin_items(
+        &self,
+        space: &Space,
+        prefix: &str,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<(ItemKey, Item)>, StoreError>;
+
+    /// Uses of signers that are lent to plugins, in ascending order of time and id, from the one after `after`.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    async fn attestations(
+        &self,
+        after: Option<(Timestamp, &str)>,
+        limit: usize,
+    ) -> Result<Vec<AttestationRecord>, StoreError>;
 
     /// A delivery by id.
     ///

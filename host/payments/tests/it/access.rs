@@ -10,11 +10,12 @@ use xthonpay_domain::access::{KeyId, Mode, Scope, SignatureScheme};
 use xthonpay_payments::access::idempotency::{Begun, Idempotency, IdempotencyError, Wish};
 use xthonpay_payments::access::key_cache::{KEY_AGE_MAX, KeyCache};
 use xthonpay_payments::access::key_use::KeyUses;
-use xthonpay_payments::access::rate_limit::{RateLimits, Standing};
+use xthonpay_payments::access::rate_limit::RateLimits;
 use xthonpay_payments::access::signature::RequestParts;
 use xthonpay_payments::access::{
     Access, AccessError, DRIFT_REQUEST_MAX, DRIFT_TIMESTAMP_MAX, Policy, Principal, SignedRequest,
 };
+use xthonpay_payments::budgets::Standing;
 use xthonpay_payments::keys::NewKey;
 use xthonpay_payments::port::clock::Clock as _;
 use xthonpay_payments::port::store::{AnswerBytes, Changeset, KeptAnswer, Store as _, StoreError, Write};

@@ -10,11 +10,13 @@ use xthonpay_domain::event::Event;
 use xthonpay_domain::invoice::assessment::Advice;
 use xthonpay_domain::invoice::url_text::CallbackUrl;
 use xthonpay_domain::text::PluginName;
+use xthonpay_payments::port::bot::BotFlow;
 use xthonpay_payments::port::egress::{EgressError, WebhookAnswer, WebhookRequest, WebhookTransport};
 use xthonpay_payments::port::hooks::{
     Draft, DraftRuling, HookFailure, Hooks, InvoiceRules, OnFailure, PaymentReview, Rendered, WebhookFormat,
     WithdrawalPolicy,
 };
+use xthonpay_payments::port::lending::storage::Answered;
 pub(crate) use xthonpay_tests::path_addresses::PathAddresses;
 pub(crate) use xthonpay_tests::plain_vault::PlainVault;
 
@@ -51,12 +53,12 @@ impl ScriptedRules {
 
 #[async_trait]
 impl InvoiceRules for ScriptedRules {
-    async fn on_draft(&self, draft: &Draft) -> Result<DraftRuling, HookFailure> {
-        (self.on_draft)(draft)
+    async fn on_draft(&self, draft: &Draft) -> Result<Answered<DraftRuling>, HookFailure> {
+        (self.on_draft)(draft).map(Answered::plain)
     }
 
-    async fn on_payment(&self, review: &PaymentReview) -> Result<Advice, HookFailure> {
-        (self.on_payment)(review)
+    async fn on_payment(&self, review: &PaymentReview) -> Result<Answered<Advice>, HookFailure> {
+        (self.on_payment)(review).map(Answered::plain)
     }
 }
 
@@ -127,6 +129,10 @@ impl Hooks for ScriptedHooks {
 
     fn withdrawal_policies(&self) -> Vec<Arc<dyn WithdrawalPolicy>> {
         Vec::new()
+    }
+
+    fn bot_flow(&self) -> Option<Arc<dyn BotFlow>> {
+        None
     }
 
     fn webhook_format(&self) -> Option<Arc<dyn WebhookFormat>> {

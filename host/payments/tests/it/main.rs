@@ -20,6 +20,7 @@ mod keys;
 mod lag;
 mod lone_voice;
 mod money_stories;
+mod plugin_values;
 mod random_forks;
 mod random_schedules;
 mod receiver_faults;

@@ -17,6 +17,7 @@ use xthonpay_domain::transfer::Origin;
 use xthonpay_payments::access::Principal;
 use xthonpay_payments::catalog::Catalog;
 use xthonpay_payments::port::hooks::{Draft, DraftRuling, HookFailure, InvoiceRules, OnFailure, PaymentReview};
+use xthonpay_payments::port::lending::storage::Answered;
 use xthonpay_payments::port::store::{READ_LIMIT_MAX, Write};
 use xthonpay_payments::settlement::{Questions, SettlementError};
 use xthonpay_tests::memory_store::Fault;
@@ -340,11 +341,11 @@ struct Stuck;
 
 #[async_trait]
 impl InvoiceRules for Stuck {
-    async fn on_draft(&self, draft: &Draft) -> Result<DraftRuling, HookFailure> {
-        Ok(DraftRuling::Accept(draft.proposed))
+    async fn on_draft(&self, draft: &Draft) -> Result<Answered<DraftRuling>, HookFailure> {
+        Ok(Answered::plain(DraftRuling::Accept(draft.proposed)))
     }
 
-    async fn on_payment(&self, _: &PaymentReview) -> Result<Advice, HookFailure> {
+    async fn on_payment(&self, _: &PaymentReview) -> Result<Answered<Advice>, HookFailure> {
         std::future::pending().await
     }
 }

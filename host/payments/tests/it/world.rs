@@ -119,6 +119,7 @@ impl World {
             random: random.clone(),
         };
         let invoicing = Invoicing {
+            contended: Arc::default(),
             store: store.clone(),
             catalog: catalog.clone(),
             hooks: hooks.clone(),

@@ -8,20 +8,18 @@ use async_trait::async_trait;
 use wasmtime::Store;
 use wasmtime::component::{Instance, InstancePre};
 use xthonpay_domain::amount::{Amount, Decimals};
-use xthonpay_domain::asset::AssetId;
-use xthonpay_domain::block::BlockNumber;
-use xthonpay_domain::deposit::{Deposit, DepositState};
 use xthonpay_domain::invoice::assessment::{Advice, InvoiceState};
 use xthonpay_domain::invoice::{Invoice, Proposal, Tolerance};
 use xthonpay_domain::text::{MetadataKey, MetadataValue};
 use xthonpay_payments::port::hooks::{Draft, DraftRuling, HookFailure, InvoiceRules, PaymentReview};
+use xthonpay_payments::port::lending::storage::Answered;
 
-use super::{Bound, Hook, Served, attrs_bytes, bad, call_id, call_info, money, refusal_code, sentence};
+use super::{Bound, Hook, Served, attrs_bytes, bad, call_id, call_info, money, refusal_code, sentence, transfers};
 use crate::bindings::base::xthonpay::host::types as wit;
 use crate::bindings::invoice_rules::exports::xthonpay::hooks::invoice_rules as wit_rules;
 use crate::bindings::invoice_rules::{self as bindings, InvoiceRulesHookPre};
 use crate::fault::CallFault;
-use crate::instance::{Call, CallState};
+use crate::instance::{Call, CallState, Ended};
 
 const ON_DRAFT: &str = "on-draft";
 const ON_PAYMENT: &str = "on-payment";
@@ -31,10 +29,6 @@ const BPS_MAX: u32 = 10_000;
 
 /// Bytes of a refusal's sentence: it ends up in an answer of the REST interface.
 const REFUSAL_MESSAGE_BYTES_MAX: usize = 512;
-
-/// Transfers that rules are shown, the newest. Anybody can send any number of small ones to an address, and they must not
-/// grow the input beyond its limit; the sums always count all of them.
-const TRANSFERS_MAX: usize = 200;
 
 /// The hook.
 pub(crate) struct InvoiceRulesHook;
@@ -55,23 +49,25 @@ impl Served for InvoiceRulesHook {
 
 #[async_trait]
 impl InvoiceRules for Bound<InvoiceRulesHook> {
-    async fn on_draft(&self, draft: &Draft) -> Result<DraftRuling, HookFailure> {
+    async fn on_draft(&self, draft: &Draft) -> Result<Answered<DraftRuling>, HookFailure> {
         let id = draft_id(draft);
-        let call = Call { function: ON_DRAFT, id: id.clone(), at: draft.at };
+        let merchant = Some(draft.merchant.clone());
+        let call = Call { function: ON_DRAFT, id: id.clone(), at: draft.at, merchant };
         self.guarded(ON_DRAFT, &id, self.policies.on_draft, self.draft_ruling(draft, call)).await
     }
 
-    async fn on_payment(&self, review: &PaymentReview) -> Result<Advice, HookFailure> {
+    async fn on_payment(&self, review: &PaymentReview) -> Result<Answered<Advice>, HookFailure> {
         let judged = review.invoice.assessment.received.to_string();
         let id = call_id(ON_PAYMENT, &[review.invoice.id.as_str(), &judged]);
-        let call = Call { function: ON_PAYMENT, id: id.clone(), at: review.at };
+        let merchant = Some(review.invoice.merchant.clone());
+        let call = Call { function: ON_PAYMENT, id: id.clone(), at: review.at, merchant };
         self.guarded(ON_PAYMENT, &id, self.policies.on_payment, self.payment_advice(review, call)).await
     }
 }
 
 impl Bound<InvoiceRulesHook> {
-    async fn draft_ruling(&self, draft: &Draft, call: Call) -> Result<DraftRuling, CallFault> {
-        let info = call_info(&call, draft.merchant.to_string(), 1);
+    async fn draft_ruling(&self, draft: &Draft, call: Call) -> Result<Answered<DraftRuling>, CallFault> {
+        let info = call_info(&call, 1);
         let asked = draft_to_wit(draft);
         let bytes = draft_bytes(&asked);
         let ruling = self.call(call, bytes, move |store, linked| {
@@ -80,16 +76,16 @@ impl Bound<InvoiceRulesHook> {
                 guest.xthonpay_hooks_invoice_rules().call_on_draft(store, &info, &asked).await
             })
         });
-        let ruling = ruling.await?;
-        self.check_output(ruling_bytes(&ruling))?;
-        ruling_from_wit(ruling, draft.decimals)
+        let Ended { answer, writes, growth } = ruling.await?;
+        self.check_output(ruling_bytes(&answer))?;
+        Ok(self.keep(ruling_from_wit(answer, draft.decimals)?, writes, &growth))
     }
 
-    async fn payment_advice(&self, review: &PaymentReview, call: Call) -> Result<Advice, CallFault> {
+    async fn payment_advice(&self, review: &PaymentReview, call: Call) -> Result<Answered<Advice>, CallFault> {
         let invoice = &review.invoice;
-        let info = call_info(&call, invoice.merchant.to_string(), review.attempt.saturating_add(1));
+        let info = call_info(&call, review.attempt.saturating_add(1));
         let view = invoice_to_wit(invoice, review.decimals);
-        let transfers = transfers_to_wit(&review.deposits, &invoice.terms.asset, review.decimals, review.tip);
+        let transfers = transfers::of_invoice(&review.deposits, &invoice.terms.asset, review.decimals, review.tip);
         let bytes = view_bytes(&view).saturating_add(transfers.iter().map(transfer_bytes).sum());
         let advice = self.call(call, bytes, move |store, linked| {
             Box::pin(async move {
@@ -97,11 +93,13 @@ impl Bound<InvoiceRulesHook> {
                 guest.xthonpay_hooks_invoice_rules().call_on_payment(store, &info, &view, &transfers).await
             })
         });
-        Ok(match advice.await? {
+        let Ended { answer, writes, growth } = advice.await?;
+        let advice = match answer {
             wit_rules::Advice::Settle => Advice::Settle,
             wit_rules::Advice::Wait => Advice::Wait,
             wit_rules::Advice::Review => Advice::Review,
-        })
+        };
+        Ok(self.keep(advice, writes, &growth))
     }
 }
 
@@ -164,34 +162,6 @@ fn invoice_to_wit(invoice: &Invoice, decimals: Decimals) -> wit::InvoiceView {
         expires: invoice.terms.expires_at.as_millis(),
         late: !invoice.is_reached_in_time(),
         metadata: metadata(&invoice.metadata),
-        attrs: Vec::new(),
-    }
-}
-
-/// The payments among the deposits of an address, oldest first. What came in another asset is no payment, and what left
-/// the chain is none any more.
-fn transfers_to_wit(deposits: &[Deposit], asset: &AssetId, decimals: Decimals, tip: BlockNumber) -> Vec<wit::Transfer> {
-    let counts =
-        |deposit: &&Deposit| deposit.transfer.identity.asset == *asset && deposit.state != DepositState::Orphaned;
-    let mut payments: Vec<_> = deposits.iter().filter(counts).collect();
-    payments.sort_by_key(|deposit| (deposit.block.number, deposit.transfer.identity.origin));
-    let skipped = payments.len().saturating_sub(TRANSFERS_MAX);
-    payments.into_iter().skip(skipped).map(|deposit| transfer_to_wit(deposit, decimals, tip)).collect()
-}
-
-fn transfer_to_wit(deposit: &Deposit, decimals: Decimals, tip: BlockNumber) -> wit::Transfer {
-    let identity = &deposit.transfer.identity;
-    let confirmations = deposit.block.number.confirmations(tip);
-    wit::Transfer {
-        chain: identity.asset.chain.to_string(),
-        tx: identity.origin.tx().map_or_else(String::new, |tx| tx.to_string()),
-        asset: identity.asset.to_string(),
-        to: Some(identity.to.to_string()),
-        amount: deposit.transfer.amount.to_decimal(decimals),
-        block: deposit.block.number.0,
-        block_time: deposit.block.time.as_millis(),
-        confirmations: u32::try_from(confirmations).unwrap_or(u32::MAX),
-        is_final: deposit.state == DepositState::Final,
         attrs: Vec::new(),
     }
 }

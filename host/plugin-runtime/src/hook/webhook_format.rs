@@ -65,14 +65,15 @@ impl Served for WebhookFormatHook {
 impl WebhookFormat for Bound<WebhookFormatHook> {
     async fn render(&self, event: &Event, target: &str) -> Result<Option<Rendered>, HookFailure> {
         let id = call_id(RENDER, &[event.id.as_str(), target]);
-        let call = Call { function: RENDER, id: id.clone(), at: self.clock.now() };
+        let merchant = Some(event.merchant.clone());
+        let call = Call { function: RENDER, id: id.clone(), at: self.clock.now(), merchant };
         self.guarded(RENDER, &id, self.policies.render, self.rendered(event, target, call)).await
     }
 }
 
 impl Bound<WebhookFormatHook> {
     async fn rendered(&self, event: &Event, target: &str, call: Call) -> Result<Option<Rendered>, CallFault> {
-        let info = call_info(&call, event.merchant.to_string(), 1);
+        let info = call_info(&call, 1);
         let fact = event_to_wit(event);
         let target = target.to_owned();
         let bytes = fact.data_json.len().saturating_add(fact.id.len()).saturating_add(target.len());
@@ -82,7 +83,8 @@ impl Bound<WebhookFormatHook> {
                 guest.xthonpay_hooks_webhook_format().call_render(store, &info, &fact, &target).await
             })
         });
-        let Some(message) = message.await? else { return Ok(None) };
+        // The world of formats has no storage: there is nothing to keep.
+        let Some(message) = message.await?.answer else { return Ok(None) };
         self.check_output(message_bytes(&message))?;
         message_from_wit(message).map(Some)
     }

@@ -11,13 +11,14 @@ use xthonpay_domain::asset::AssetId;
 use xthonpay_payments::port::hooks::{
     HookFailure, OnFailure, Requester, WithdrawalPolicy, WithdrawalRequest, WithdrawalRuling, WithdrawalVerdict,
 };
+use xthonpay_payments::port::lending::storage::Answered;
 
 use super::{Bound, Hook, Served, bad, call_id, call_info, money, refusal_code, sentence};
 use crate::bindings::base::xthonpay::host::types as wit;
 use crate::bindings::withdrawal_policy::exports::xthonpay::hooks::withdrawal_policy as wit_policy;
 use crate::bindings::withdrawal_policy::{self as bindings, WithdrawalPolicyHookPre};
 use crate::fault::CallFault;
-use crate::instance::{Call, CallState};
+use crate::instance::{Call, CallState, Ended};
 
 const REVIEW: &str = "review";
 
@@ -43,16 +44,17 @@ impl Served for WithdrawalPolicyHook {
 
 #[async_trait]
 impl WithdrawalPolicy for Bound<WithdrawalPolicyHook> {
-    async fn review(&self, request: &WithdrawalRequest) -> Result<WithdrawalVerdict, HookFailure> {
+    async fn review(&self, request: &WithdrawalRequest) -> Result<Answered<WithdrawalVerdict>, HookFailure> {
         let id = call_id(REVIEW, &[request.id.as_str()]);
-        let call = Call { function: REVIEW, id: id.clone(), at: request.at };
+        let merchant = Some(request.merchant.clone());
+        let call = Call { function: REVIEW, id: id.clone(), at: request.at, merchant };
         self.guarded(REVIEW, &id, OnFailure::Closed, self.verdict(request, call)).await
     }
 }
 
 impl Bound<WithdrawalPolicyHook> {
-    async fn verdict(&self, request: &WithdrawalRequest, call: Call) -> Result<WithdrawalVerdict, CallFault> {
-        let info = call_info(&call, request.merchant.to_string(), 1);
+    async fn verdict(&self, request: &WithdrawalRequest, call: Call) -> Result<Answered<WithdrawalVerdict>, CallFault> {
+        let info = call_info(&call, 1);
         let asked = request_to_wit(request);
         let bytes = request_bytes(&asked);
         let verdict = self.call(call, bytes, move |store, linked| {
@@ -61,9 +63,9 @@ impl Bound<WithdrawalPolicyHook> {
                 guest.xthonpay_hooks_withdrawal_policy().call_review(store, &info, &asked).await
             })
         });
-        let verdict = verdict.await?;
-        self.check_output(verdict.code.len().saturating_add(verdict.message.len()))?;
-        verdict_from_wit(verdict)
+        let Ended { answer, writes, growth } = verdict.await?;
+        self.check_output(answer.code.len().saturating_add(answer.message.len()))?;
+        Ok(self.keep(verdict_from_wit(answer)?, writes, &growth))
     }
 }
 

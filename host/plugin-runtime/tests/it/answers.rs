@@ -6,7 +6,7 @@ use xthonpay_domain::invoice::assessment::Advice;
 use xthonpay_domain::invoice::{Proposal, Tolerance};
 use xthonpay_payments::port::hooks::{DraftRuling, OnFailure, Rendered};
 
-use crate::bench::{Bench, assert_failure, format, rules};
+use crate::bench::{Bench, assert_failure, format, plain, rules};
 use crate::facts::{amount, draft, event, review};
 use crate::guest::Guest;
 
@@ -30,7 +30,7 @@ async fn accepted_terms_arrive() {
         tolerance: Tolerance { bps: 25, amount: amount("0.5") },
         confirmations: 7,
     };
-    assert_eq!(rules(&host).on_draft(&draft()).await, Ok(DraftRuling::Accept(proposal)));
+    assert_eq!(rules(&host).on_draft(&draft()).await.map(plain), Ok(DraftRuling::Accept(proposal)));
 }
 
 #[tokio::test]
@@ -39,7 +39,7 @@ async fn a_refusal_is_an_answer_and_no_failure() {
     let refuse = guest.refuse("too_small", "At least 20 USDT, please.");
     let host = Bench::rules(&guest.function("on-draft", &refuse), "").host().await;
     let ruling = DraftRuling::Refuse { code: "too_small".to_owned(), message: "At least 20 USDT, please.".to_owned() };
-    assert_eq!(rules(&host).on_draft(&draft()).await, Ok(ruling));
+    assert_eq!(rules(&host).on_draft(&draft()).await.map(plain), Ok(ruling));
 }
 
 #[tokio::test]
@@ -48,7 +48,7 @@ async fn every_advice_arrives() {
         let mut guest = Guest::rules();
         let answer = guest.advice(case);
         let host = Bench::rules(&guest.function("on-payment", &answer), "").host().await;
-        assert_eq!(rules(&host).on_payment(&review()).await, Ok(advice));
+        assert_eq!(rules(&host).on_payment(&review()).await.map(plain), Ok(advice));
     }
 }
 
@@ -147,7 +147,7 @@ async fn told(place: u32) -> String {
     let mut guest = Guest::rules();
     let echo = guest.echo(&format!("(i32.add (local.get $args) (i32.const {place}))"));
     let host = Bench::rules(&guest.function("on-draft", &echo), "").host().await;
-    match rules(&host).on_draft(&draft()).await {
+    match rules(&host).on_draft(&draft()).await.map(plain) {
         Ok(DraftRuling::Refuse { message, .. }) => message,
         other => unreachable!("no echo: {other:?}"),
     }
@@ -203,5 +203,5 @@ async fn payments_arrive_with_their_attempt() {
          (then {settle}) (else {wait}))"
     );
     let host = Bench::rules(&guest.function("on-payment", &body), "").host().await;
-    assert_eq!(rules(&host).on_payment(&review()).await, Ok(Advice::Settle));
+    assert_eq!(rules(&host).on_payment(&review()).await.map(plain), Ok(Advice::Settle));
 }

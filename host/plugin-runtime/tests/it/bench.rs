@@ -8,6 +8,8 @@ use tempfile::TempDir;
 use xthonpay_domain::time::Timestamp;
 use xthonpay_payments::port::clock::Clock;
 use xthonpay_payments::port::hooks::{HookFailure, Hooks as _, InvoiceRules, OnFailure, WebhookFormat};
+use xthonpay_payments::port::lending::Loans;
+use xthonpay_payments::port::lending::storage::Answered;
 use xthonpay_plugin_runtime::{LoadError, PluginConfig, PluginHost, PluginState, RuntimeConfig};
 
 use crate::facts::NOW;
@@ -26,6 +28,8 @@ impl Clock for Standing {
 pub(crate) struct Bench {
     folder: TempDir,
     pub(crate) config: RuntimeConfig,
+    /// What there is to lend: nothing, unless a test says otherwise.
+    pub(crate) loans: Loans,
 }
 
 /// The name of the plugin in tests with one.
@@ -33,7 +37,8 @@ pub(crate) const NAME: &str = "subject";
 
 impl Bench {
     pub(crate) fn new() -> Self {
-        Self { folder: tempfile::tempdir().expect("a temporary folder"), config: RuntimeConfig::default() }
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        Self { folder, config: RuntimeConfig::default(), loans: Loans::default() }
     }
 
     /// A bench with one plugin for `invoice-rules`, and further lines of its table.
@@ -101,7 +106,7 @@ impl Bench {
     }
 
     pub(crate) async fn load(&self) -> Result<PluginHost, LoadError> {
-        PluginHost::load(self.config.clone(), Arc::new(Standing)).await
+        PluginHost::load(self.config.clone(), Arc::new(Standing), self.loans.clone()).await
     }
 
     /// A host whose plugins all loaded.
@@ -122,6 +127,12 @@ impl Bench {
             other => unreachable!("not refused: {other:?}"),
         }
     }
+}
+
+/// The answer alone, of a guest that keeps nothing.
+pub(crate) fn plain<T>(answered: Answered<T>) -> T {
+    assert_eq!(answered.writes, []);
+    answered.answer
 }
 
 /// The only rules of a host.

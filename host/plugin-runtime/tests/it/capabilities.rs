@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tracing_subscriber::fmt::MakeWriter;
 use xthonpay_payments::port::hooks::DraftRuling;
 
-use crate::bench::{Bench, NAME, rules};
+use crate::bench::{Bench, NAME, plain, rules};
 use crate::facts::{NOW, draft};
 use crate::guest::Guest;
 
@@ -16,7 +16,7 @@ fn room(guest: &mut Guest) -> u32 {
 }
 
 async fn message(bench: &Bench) -> String {
-    match rules(&bench.host().await).on_draft(&draft()).await {
+    match rules(&bench.host().await).on_draft(&draft()).await.map(plain) {
         Ok(DraftRuling::Refuse { message, .. }) => message,
         other => unreachable!("no echo: {other:?}"),
     }
@@ -33,7 +33,7 @@ async fn the_clock_stands_at_the_time_of_the_call() {
         NOW.as_millis()
     );
     let host = Bench::rules(&guest.function("on-draft", &body), "").host().await;
-    assert!(matches!(rules(&host).on_draft(&draft()).await, Ok(DraftRuling::Accept(_))));
+    assert!(matches!(rules(&host).on_draft(&draft()).await.map(plain), Ok(DraftRuling::Accept(_))));
 }
 
 #[tokio::test]
@@ -100,7 +100,7 @@ async fn logged(guest: &Guest) -> Vec<String> {
     let kept = Kept::default();
     let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(kept.clone()).finish();
     let scope = tracing::subscriber::set_default(subscriber);
-    assert!(matches!(rules(&host).on_draft(&draft()).await, Ok(DraftRuling::Accept(_))));
+    assert!(matches!(rules(&host).on_draft(&draft()).await.map(plain), Ok(DraftRuling::Accept(_))));
     drop(scope);
     let bytes = kept.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
     String::from_utf8(bytes).expect("is text").lines().map(str::to_owned).collect()

@@ -6,7 +6,7 @@ use std::path::Path;
 use xthonpay_payments::port::hooks::{DraftRuling, Hooks as _, OnFailure};
 use xthonpay_plugin_runtime::{About, Digest, Hook, LoadError, PluginReport, PluginState};
 
-use crate::bench::{Bench, NAME, assert_failure, assert_words, format, rules};
+use crate::bench::{Bench, NAME, assert_failure, assert_words, format, plain, rules};
 use crate::facts::{draft, event, review};
 use crate::guest::{Guest, contract};
 
@@ -18,7 +18,7 @@ async fn a_good_plugin_serves_and_is_reported() {
     let state = PluginState::Active { digest: Digest::of(&component), about };
     assert_eq!(host.report(), [PluginReport { name: NAME.to_owned(), hook: Some(Hook::InvoiceRules), state }]);
     assert!(!host.is_degraded());
-    assert!(matches!(rules(&host).on_draft(&draft()).await, Ok(DraftRuling::Accept(_))));
+    assert!(matches!(rules(&host).on_draft(&draft()).await.map(plain), Ok(DraftRuling::Accept(_))));
 }
 
 #[tokio::test]
@@ -119,7 +119,10 @@ async fn refuses_manifests_that_do_not_fit() {
         (&GOOD.replace("invoice-rules", "teleport"), "none of invoice-rules"),
         (&format!("{GOOD}colour = 'red'"), "unknown field `colour`"),
         (&format!("{GOOD}wants.capabilities = ['teleport']"), "there is no capability `teleport`"),
-        (&format!("{GOOD}wants.capabilities = ['http']"), "does not serve `http` yet"),
+        (
+            &format!("{GOOD}wants.capabilities = ['http']"),
+            "plugins.subject.grants.http: the plugin wants `http` and is not granted it",
+        ),
     ] {
         let bench = Bench::rules(&Guest::rules(), "");
         bench.manifest(NAME, manifest);
@@ -146,7 +149,7 @@ async fn names_every_problem_of_the_configuration_at_once() {
         &[
             "plugins.subject.limits.cpu_ms: 9999 is not between 5 and 2000",
             "plugins.subject.limits.memory_mib",
-            "plugins.subject.grants.http: this version of the host does not serve it yet",
+            "plugins.subject.grants.http: is not a table with an entry for each label",
             "plugins.subject.grants.teleport: there is no such capability",
             "plugins.subject.on_failure.render: belongs to webhook-format",
             "plugins.subject.config.wait_s: `long` is not an integer",
@@ -174,10 +177,17 @@ async fn refuses_imports_beyond_the_contract() {
 }
 
 #[tokio::test]
-async fn refuses_capabilities_that_are_not_served_or_not_asked_for() {
+async fn refuses_capabilities_that_are_not_granted_or_not_asked_for() {
     let rates = "(func (param i32 i32 i32 i32 i32 i32))";
     let guest = Guest::rules().import("xthonpay:host/rates@0.1.0", "latest", rates);
-    assert_words(&Bench::rules(&guest, "").refusal().await, &["`rates`", "does not serve", "works without it"]);
+    let not_asked = Bench::rules(&guest, "").refusal().await;
+    assert_words(&not_asked, &["`rates`", "add \"rates\" to wants.capabilities"]);
+    let bench = Bench::rules(&guest, "");
+    bench.manifest(
+        NAME,
+        "id = 'subject'\nversion = '1'\ncontract = '0.1.0'\nworld = 'invoice-rules'\nwants.capabilities = ['rates']",
+    );
+    assert_words(&bench.refusal().await, &["plugins.subject.grants.rates", "is not granted it: add `rates = true`"]);
 
     let bench = Bench::rules(&Guest::rules().capability("clock"), "");
     bench.manifest(
@@ -273,8 +283,8 @@ async fn refuses_bindings_that_make_no_sense() {
         change(&mut bench);
         bench.load().await.err().expect("refuses").to_string()
     };
-    let text = refusal(|bench| bench.config.bindings.bot_flow = Some(NAME.to_owned())).await;
-    assert_words(&text, &["hooks.bot-flow", "subject", "does not serve the hook bot-flow yet"]);
+    let text = refusal(|bench| bench.config.bindings.bot_flow = Some("nobody".to_owned())).await;
+    assert_words(&text, &["hooks.bot-flow", "[plugins.nobody]"]);
     for add in [
         |bench: &mut Bench| bench.config.bindings.withdrawal_policy.extend((0..17).map(|number| format!("p{number}"))),
         |bench: &mut Bench| bench.config.bindings.invoice_rules.extend((0..17).map(|number| format!("p{number}"))),
@@ -298,7 +308,7 @@ async fn compiled_code_is_kept_for_the_next_start() {
     bench.config.cache_dir = Some(bench.path("cache"));
     for _ in 0..2 {
         let host = bench.host().await;
-        assert!(matches!(rules(&host).on_draft(&draft()).await, Ok(DraftRuling::Accept(_))));
+        assert!(matches!(rules(&host).on_draft(&draft()).await.map(plain), Ok(DraftRuling::Accept(_))));
     }
     let kept = fs::read_dir(bench.path("cache/modules")).expect("was made").count();
     assert!(kept > 0, "the cache is empty");

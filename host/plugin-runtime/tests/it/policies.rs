@@ -7,7 +7,7 @@ use xthonpay_payments::port::hooks::{Hooks as _, OnFailure, Requester, Withdrawa
 use xthonpay_payments::withdrawal_review::{POLICY_UNAVAILABLE, strictest};
 use xthonpay_plugin_runtime::PluginHost;
 
-use crate::bench::{Bench, NAME, assert_failure, assert_words};
+use crate::bench::{Bench, NAME, assert_failure, assert_words, plain};
 use crate::facts::NOW;
 use crate::guest::Guest;
 
@@ -29,6 +29,7 @@ fn request() -> WithdrawalRequest {
 
 async fn verdict(host: &PluginHost) -> (WithdrawalRuling, String, String) {
     let verdict = strictest(&host.withdrawal_policies(), &request()).await;
+    let verdict = plain(verdict);
     (verdict.ruling, verdict.code, verdict.message)
 }
 
@@ -119,7 +120,7 @@ async fn a_policy_is_told_what_is_asked_for() {
             place + 4
         );
         let host = Bench::policy(&guest.function("review", &body), "").host().await;
-        let answer = host.withdrawal_policies()[0].review(&request()).await.expect("an answer");
+        let answer = host.withdrawal_policies()[0].review(&request()).await.map(plain).expect("an answer");
         assert_eq!(answer.message.to_lowercase(), expected.to_lowercase(), "{place}");
     }
 }

@@ -9,7 +9,7 @@ use tokio::task::JoinSet;
 use xthonpay_payments::port::hooks::DraftRuling;
 use xthonpay_plugin_runtime::{PluginHost, ReloadError};
 
-use crate::bench::{Bench, NAME, assert_words, rules};
+use crate::bench::{Bench, NAME, assert_words, plain, rules};
 use crate::facts::draft;
 use crate::guest::Guest;
 
@@ -21,7 +21,7 @@ fn for_seconds(seconds: u32) -> Guest {
 }
 
 async fn seconds(host: &PluginHost) -> u64 {
-    match rules(host).on_draft(&draft()).await {
+    match rules(host).on_draft(&draft()).await.map(plain) {
         Ok(DraftRuling::Accept(proposal)) => proposal.expires_in.as_secs(),
         other => unreachable!("not accepted: {other:?}"),
     }
@@ -72,6 +72,7 @@ async fn a_call_ends_with_the_version_that_it_began_with() {
         seconds(&host).await
     };
     let (answer, after) = tokio::join!(old.on_draft(&question), exchange);
+    let answer = answer.map(plain);
     assert!(matches!(answer, Ok(DraftRuling::Accept(proposal)) if proposal.expires_in.as_secs() == 60), "{answer:?}");
     assert_eq!(after, 90);
 }
@@ -112,7 +113,7 @@ async fn no_call_is_dropped_or_mixed_while_a_plugin_is_exchanged_a_hundred_times
             while made.fetch_add(1, Ordering::Relaxed) < CALLS_UNDER_LOAD
                 || exchanged.load(Ordering::Relaxed) < EXCHANGES
             {
-                let ruling = rules(&host).on_draft(&question).await.expect("no call is dropped");
+                let ruling = rules(&host).on_draft(&question).await.map(plain).expect("no call is dropped");
                 let DraftRuling::Accept(terms) = ruling else { unreachable!("both accept") };
                 let seconds = terms.expires_in.as_secs();
                 assert_eq!((u64::from(terms.tolerance.bps), terms.confirmations), (seconds, seconds), "mixed");

@@ -20,6 +20,7 @@ use xthonpay_payments::access::Principal;
 use xthonpay_payments::catalog::{Catalog, ChainTerms};
 use xthonpay_payments::invoicing::address_indices::AddressIndices;
 use xthonpay_payments::invoicing::{Created, Invoicing, NewInvoice};
+use xthonpay_payments::port::bot::BotFlow;
 use xthonpay_payments::port::clock::Clock;
 use xthonpay_payments::port::egress::{EgressError, WebhookAnswer, WebhookRequest, WebhookTransport};
 use xthonpay_payments::port::hooks::{Hooks, InvoiceRules, WebhookFormat, WithdrawalPolicy};
@@ -100,6 +101,7 @@ fn invoicing(store: &Arc<SurrealStore>, asset: Asset) -> Result<Invoicing, BoxEr
     let terms = BTreeMap::from([("bsc".parse()?, ChainTerms { min_confirmations: 1 })]);
     let watch = Arc::new(WatchSet::default());
     Ok(Invoicing {
+        contended: Arc::default(),
         store: Arc::clone(store) as _,
         catalog: Arc::new(Catalog::new(terms, vec![asset])),
         hooks: Arc::new(NoHooks),
@@ -185,6 +187,10 @@ impl Hooks for NoHooks {
 
     fn withdrawal_policies(&self) -> Vec<Arc<dyn WithdrawalPolicy>> {
         Vec::new()
+    }
+
+    fn bot_flow(&self) -> Option<Arc<dyn BotFlow>> {
+        None
     }
 
     fn webhook_format(&self) -> Option<Arc<dyn WebhookFormat>> {

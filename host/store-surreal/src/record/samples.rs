@@ -20,6 +20,9 @@ use xthonpay_domain::ledger::{Balance, Posting};
 use xthonpay_domain::text::ChainName;
 use xthonpay_domain::time::Timestamp;
 use xthonpay_domain::transfer::{Origin, Transfer, TransferIdentity};
+use xthonpay_payments::port::lending::attestation::Statement;
+use xthonpay_payments::port::lending::storage::{Item, Space};
+use xthonpay_payments::port::store::AttestationRecord;
 use xthonpay_payments::port::store::{
     AnswerBytes, Cursor, Delivery, DeliveryState, Endpoint, EndpointState, KeptAnswer, Key, Merchant, OwnAddress,
     UsedSignature,
@@ -138,6 +141,30 @@ pub fn kept_answer(number: u64) -> KeptAnswer {
         answer: AnswerBytes { status: 201, location: Some("/invoices/a:b".to_owned()), body: vec![b'{', 255, b'}'] },
         expires_at: time(number),
     }
+}
+
+/// The space of a plugin about merchant `merchant`.
+pub fn space(plugin: &str, merchant: Option<u64>) -> Space {
+    let (plugin, label) = (plugin.parse().expect("a name"), "notes".parse().expect("a label"));
+    Space { plugin, merchant: merchant.map(merchant_id), label }
+}
+
+/// A value of the revision `revision`.
+pub fn item(value: &str, revision: u64) -> Item {
+    Item { value: value.as_bytes().to_vec(), revision, expires_at: None }
+}
+
+/// A use of a signer at `number` ms.
+pub fn attestation(number: u64) -> AttestationRecord {
+    let statement = Statement {
+        plugin: "receipts".parse().expect("a name"),
+        merchant: Some(merchant_id(1)),
+        purpose: "receipt".to_owned(),
+        digest: bytes(number),
+        at: time(number),
+    };
+    let (id, signer) = (format!("{number:032x}"), "receipts".parse().expect("a label"));
+    AttestationRecord { id, signer, key_id: "0011223344556677".to_owned(), statement, signature: vec![9; 64] }
 }
 
 pub fn own_address(number: u64, invoice: Option<InvoiceId>) -> OwnAddress {

@@ -21,6 +21,9 @@ use xthonpay_domain::invoice::resolution::{Choice, Resolution};
 use xthonpay_domain::invoice::{Invoice, Terms, Tolerance};
 use xthonpay_domain::ledger::{Account, Balance, Line, Posting, PostingKind, Side};
 use xthonpay_domain::transfer::{Origin, Transfer, TransferIdentity};
+use xthonpay_payments::port::lending::attestation::Statement;
+use xthonpay_payments::port::lending::storage::{Item, Space};
+use xthonpay_payments::port::store::AttestationRecord;
 use xthonpay_payments::port::store::{
     AnswerBytes, Attempt, Counter, Cursor, Delivery, DeliveryState, Endpoint, EndpointState, Freeze, KeptAnswer, Key,
     Merchant, OwnAddress, RetiringSecret, UsedSignature,
@@ -35,6 +38,7 @@ use super::reservation::{TakenAccount, TakenExternalId};
 use super::*;
 use crate::connection::Connection;
 use crate::plan::{Expected, Plan};
+use crate::record::plugin_item::StoredItem;
 use crate::testing::laws;
 use crate::{numbers, read, statements, tx};
 
@@ -167,6 +171,38 @@ prop_compose! {
         Endpoint {
             id, merchant, url, events, label, format, secret, retiring_secret, state, failing_since, created_at, revision,
         }
+    }
+}
+
+prop_compose! {
+    fn stored_items()(
+        plugin in parsed("[a-z0-9-]{1,64}"),
+        merchant in option::of(merchant_ids()),
+        label in parsed("[a-z0-9-]{1,32}"),
+        key in parsed("[!-~é]{1,128}"),
+        value in vec(any::<u8>(), 0..200),
+        revision: u64,
+        expires_at in option::of(times()),
+    ) -> StoredItem {
+        let space = Space { plugin, merchant, label };
+        StoredItem { space, key, item: Item { value, revision, expires_at } }
+    }
+}
+
+prop_compose! {
+    fn attestations()(
+        id in "[0-9a-f]{32}",
+        signer in parsed("[a-z0-9-]{1,32}"),
+        key_id in "[0-9a-f]{16}",
+        plugin in parsed("[a-z0-9-]{1,64}"),
+        merchant in option::of(merchant_ids()),
+        purpose in "[a-z-]{1,64}",
+        digest: [u8; 32],
+        at in times(),
+        signature in vec(any::<u8>(), 64),
+    ) -> AttestationRecord {
+        let statement = Statement { plugin, merchant, purpose, digest, at };
+        AttestationRecord { id, signer, key_id, statement, signature }
     }
 }
 
@@ -426,6 +462,8 @@ comes_back! {
     an_endpoint_comes_back_as_it_was: endpoints();
     a_kept_answer_comes_back_as_it_was: kept_answers();
     a_used_signature_comes_back_as_it_was: used_signatures();
+    a_value_of_a_plugin_comes_back_as_it_was: stored_items();
+    a_use_of_a_signer_comes_back_as_it_was: attestations();
 }
 
 #[test]

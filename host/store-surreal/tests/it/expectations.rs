@@ -3,6 +3,7 @@
 use xthonpay_domain::deposit::Deposit;
 use xthonpay_domain::invoice::Invoice;
 use xthonpay_domain::time::Timestamp;
+use xthonpay_payments::port::lending::storage::{Item, ItemExpectation, ItemWrite};
 use xthonpay_payments::port::store::{
     CommitError, Cursor, Delivery, DeliveryState, Endpoint, EndpointState, FeedPosition, KeptAnswer, Key, Merchant,
     READ_LIMIT_MAX, Store, UsedSignature, Write,
@@ -81,6 +82,7 @@ async fn records_are_new_by_id() {
             Write::CreateEvent(samples::event(1, 1)),
             Write::CreateDelivery(Box::new(samples::delivery(1))),
             Write::CreateDeposit(samples::deposit(1, None)),
+            Write::RecordAttestation(Box::new(samples::attestation(1))),
             create_invoice(&samples::invoice(1)),
         ];
         for write in writes {
@@ -113,6 +115,31 @@ async fn an_answer_is_kept_once_for_a_merchant_a_call_and_a_key() {
             assert_eq!(store.kept_answer(&kept.merchant, &kept.call, &kept.key).await, Ok(Some(kept.clone())));
         }
         assert_eq!(store.kept_answer(&samples::merchant_id(3), &first.call, &first.key).await, Ok(None));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_plugins_value_is_written_as_its_expectation_holds() {
+    on_each_engine(async |store| {
+        let space = samples::space("a", Some(1));
+        let write = |expected, becomes: Option<Item>| {
+            let (space, key) = (space.clone(), "k".parse().expect("a key"));
+            Write::PutItem(Box::new(ItemWrite { space, key, expected, becomes }))
+        };
+        let item = |value: &str, revision| Some(samples::item(value, revision));
+        let key = "k".parse().expect("a key");
+        refused_as_a_whole(store, write(ItemExpectation::Revision(1), item("a", 2))).await;
+        refused_as_a_whole(store, write(ItemExpectation::Revision(1), None)).await;
+        stored_one(store, write(ItemExpectation::Absent, item("a", 2))).await;
+        refused_as_a_whole(store, write(ItemExpectation::Absent, item("b", 3))).await;
+        stored_one(store, write(ItemExpectation::Revision(2), item("b", 4))).await;
+        refused_as_a_whole(store, write(ItemExpectation::Revision(2), None)).await;
+        assert_eq!(store.plugin_item(&space, &key).await, Ok(item("b", 4)));
+        stored_one(store, write(ItemExpectation::Anything, item("c", 5))).await;
+        stored_one(store, write(ItemExpectation::Revision(5), None)).await;
+        assert_eq!(store.plugin_item(&space, &key).await, Ok(None));
+        stored_one(store, write(ItemExpectation::Anything, None)).await;
     })
     .await;
 }

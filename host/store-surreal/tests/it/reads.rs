@@ -2,6 +2,7 @@
 
 use xthonpay_domain::block::BlockNumber;
 use xthonpay_domain::time::Timestamp;
+use xthonpay_payments::port::lending::storage::{ItemExpectation, ItemWrite, Space};
 use xthonpay_payments::port::store::{CommitError, Counter, Cursor, FeedPosition, Freeze, Store, Write};
 
 use crate::engine::{on_each_engine, outcome, stored, stored_one};
@@ -172,6 +173,45 @@ async fn forgets_what_expired_and_what_is_deep_enough() {
         assert_eq!(store.block(&chain, BlockNumber(595)).await, Ok(Some(samples::block(595))));
         let other = "other".parse().expect("a chain");
         assert_eq!(store.block(&other, BlockNumber(1)).await, Ok(Some(samples::block(1))));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn values_of_a_space_are_listed_in_order_and_no_others() {
+    on_each_engine(async |store| {
+        let put = |space: &Space, key: &str| {
+            let (space, key) = (space.clone(), key.parse().expect("a key"));
+            let becomes = Some(samples::item("v", 1));
+            Write::PutItem(Box::new(ItemWrite { space, key, expected: ItemExpectation::Anything, becomes }))
+        };
+        let own = samples::space("a", Some(1));
+        let others = [samples::space("a", Some(2)), samples::space("a", None), samples::space("b", Some(1))];
+        stored(store, others.iter().map(|space| put(space, "k/1"))).await;
+        stored(store, ["k/2", "k/10", "k", "l", "k/é", "k/\u{10fffe}"].map(|key| put(&own, key))).await;
+        let list = async |prefix: &str, after: Option<&str>, limit: usize| {
+            let found = store.plugin_items(&own, prefix, after, limit).await.expect("reads");
+            found.into_iter().map(|(key, _)| key.to_string()).collect::<Vec<_>>()
+        };
+        assert_eq!(list("", None, 9).await, ["k", "k/10", "k/2", "k/é", "k/\u{10fffe}", "l"]);
+        assert_eq!(list("k/", None, 9).await, ["k/10", "k/2", "k/é", "k/\u{10fffe}"]);
+        assert_eq!(list("k/", Some("k/10"), 1).await, ["k/2"]);
+        assert_eq!(list("k/", Some("a"), 1).await, ["k/10"]);
+        assert_eq!(list("k/", Some("z"), 9).await, [""; 0]);
+        assert_eq!(list("m", None, 9).await, [""; 0]);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn uses_of_signers_come_back_in_the_order_of_their_time() {
+    on_each_engine(async |store| {
+        let uses: Vec<_> = [3, 1, 2].map(samples::attestation).into();
+        stored(store, uses.iter().map(|used| Write::RecordAttestation(Box::new(used.clone())))).await;
+        let all = store.attestations(None, 9).await.expect("reads");
+        assert_eq!(all, [1, 2, 3].map(samples::attestation));
+        let behind = Some((all[0].statement.at, all[0].id.as_str()));
+        assert_eq!(store.attestations(behind, 1).await, Ok(vec![samples::attestation(2)]));
     })
     .await;
 }

@@ -26,6 +26,8 @@ const HEAD: &str = "\
 [workspace]
 resolver = \"3\"
 members = [\"plugins/*\", \"examples/plugins/*\"]
+# These are written in other languages.
+exclude = [\"examples/plugins/form-post\", \"examples/plugins/office-hours\"]
 ";
 
 /// A plugin is loaded, hashed and compiled again by each host, so its size counts for more than its speed.

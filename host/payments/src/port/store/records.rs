@@ -12,9 +12,10 @@ use xthonpay_domain::block::BlockRef;
 use xthonpay_domain::event::EventFilter;
 use xthonpay_domain::id::{DeliveryId, EndpointId, EventId, InvoiceId, MerchantId};
 use xthonpay_domain::invoice::url_text::CallbackUrl;
-use xthonpay_domain::text::{ChainName, IdempotencyKey, Label, PluginName};
+use xthonpay_domain::text::{ChainName, IdempotencyKey, Label, LoanLabel, PluginName};
 use xthonpay_domain::time::Timestamp;
 
+use crate::port::lending::attestation::Statement;
 use crate::port::vault::Sealed;
 
 /// A merchant.
@@ -96,6 +97,21 @@ pub struct Endpoint {
     pub created_at: Timestamp,
     /// Grows by one with every change.
     pub revision: u64,
+}
+
+/// A use of a signer that is lent to plugins.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AttestationRecord {
+    /// Names the record, besides its time: random.
+    pub id: String,
+    /// The operator's name of the signer.
+    pub signer: LoanLabel,
+    /// The key that signed.
+    pub key_id: String,
+    /// What was signed, for whom, and when.
+    pub statement: Statement,
+    /// The signature.
+    pub signature: Vec<u8>,
 }
 
 /// A secret that another one has replaced.

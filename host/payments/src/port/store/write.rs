@@ -13,7 +13,10 @@ use xthonpay_domain::text::ChainName;
 use xthonpay_domain::time::Timestamp;
 
 use super::StoreError;
-use super::records::{Cursor, Delivery, Endpoint, KeptAnswer, Key, Merchant, OwnAddress, UsedSignature};
+use super::records::{
+    AttestationRecord, Cursor, Delivery, Endpoint, KeptAnswer, Key, Merchant, OwnAddress, UsedSignature,
+};
+use crate::port::lending::storage::ItemWrite;
 
 /// One change with its expectation.
 #[derive(Clone, Debug)]
@@ -82,6 +85,10 @@ pub enum Write {
     SetCursor(Cursor),
     /// A signature that is used up. Expects that it was not used before.
     UseSignature(UsedSignature),
+    /// A value that a plugin keeps, or keeps no longer. Expects what it says.
+    PutItem(Box<ItemWrite>),
+    /// A use of a signer that is lent to plugins.
+    RecordAttestation(Box<AttestationRecord>),
     /// An answer that is kept. Expects that none is kept for the same merchant, call and key.
     KeepAnswer(Box<KeptAnswer>),
 }

@@ -7,7 +7,11 @@ use xthonpay_domain::id::{ID_BYTES, MerchantId};
 use xthonpay_domain::time::Timestamp;
 use xthonpay_domain::transfer::{Origin, Transfer, TransferIdentity};
 
+use xthonpay_domain::block::BlockNumber;
+use xthonpay_domain::deposit::{Deposit, DepositState};
+
 use super::*;
+use crate::hook::transfers::TRANSFERS_MAX;
 
 fn places(decimals: u8) -> Decimals {
     Decimals::new(decimals).expect("in range")
@@ -96,7 +100,7 @@ fn shows_payments_oldest_first_and_nothing_else() {
         deposit(10, 0, "bsc:USDT", DepositState::Final),
     ];
     let asset = "bsc:USDT".parse().expect("well formed");
-    let shown = transfers_to_wit(&deposits, &asset, places(0), BlockNumber(12));
+    let shown = transfers::of_invoice(&deposits, &asset, places(0), BlockNumber(12));
     let facts: Vec<_> =
         shown.iter().map(|transfer| (transfer.block, transfer.is_final, transfer.confirmations)).collect();
     assert_eq!(facts, [(10, true, 3), (10, true, 3), (12, false, 1)]);
@@ -109,7 +113,7 @@ fn shows_the_newest_of_very_many_payments() {
     let many = u64::try_from(TRANSFERS_MAX).expect("small") + 50;
     let deposits: Vec<_> = (0..many).map(|block| deposit(block, 0, "bsc:USDT", DepositState::Final)).collect();
     let asset = "bsc:USDT".parse().expect("well formed");
-    let shown = transfers_to_wit(&deposits, &asset, places(18), BlockNumber(many));
+    let shown = transfers::of_invoice(&deposits, &asset, places(18), BlockNumber(many));
     assert_eq!(shown.len(), TRANSFERS_MAX);
     assert_eq!((shown[0].block, shown[TRANSFERS_MAX - 1].block), (50, many - 1));
     let bytes: usize = shown.iter().map(transfer_bytes).sum();
