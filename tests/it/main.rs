@@ -22,6 +22,7 @@ mod nodes;
 mod openapi;
 mod outages;
 mod payments;
+mod plugin_cli;
 mod refusal;
 mod reorgs;
 mod rescan;

@@ -18,7 +18,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
-pub use self::admin::{Merchant, run};
+pub use self::admin::{Merchant, run, run_within};
 pub use self::config::{HostConfig, PluginEntry};
 use crate::places::Places;
 use crate::{BoxError, wait};

@@ -11,6 +11,7 @@ mod check;
 mod key;
 mod merchant;
 mod output;
+mod plugin;
 mod plugins;
 mod rescan;
 mod routes;
@@ -80,6 +81,12 @@ pub enum CliError {
         #[source]
         source: Box<Self>,
     },
+    /// A tool for those who write plugins.
+    #[error(transparent)]
+    Tool(#[from] xthonpay_plugin_tools::ToolError),
+    /// Calls of a plugin that did not end as their files say.
+    #[error("{0} of the calls did not end as their files say; what differs stands above")]
+    TestsFailed(usize),
     /// The check found something.
     #[error("the check found problems; they are listed above")]
     CheckFailed,
@@ -99,7 +106,10 @@ impl CliError {
             Self::Admin(error) => error.is_transient(),
             Self::NotAudited(error) => error.is_transient(),
             Self::RescanStopped { source, .. } => source.is_transient(),
-            Self::Usage(_) | Self::System { .. } | Self::CheckFailed | Self::AuditFailed => false,
+            Self::Tool(error) => error.is_transient(),
+            Self::Usage(_) | Self::System { .. } | Self::CheckFailed | Self::AuditFailed | Self::TestsFailed(_) => {
+                false
+            }
             Self::HostEnded(_) | Self::AuditIncomplete => true,
         }
     }
@@ -142,6 +152,7 @@ fn run(command: Command) -> Result<(), CliError> {
             Command::Suspense(asked) => suspense::suspense(&asked).await,
             Command::Status(asked) => status::status(&asked).await,
             Command::Routes(asked) => routes::routes(&asked),
+            Command::Plugin { command } => plugin::plugin(command).await,
             Command::Plugins { command: PluginsCommand::List(asked) } => plugins::list(&asked).await,
             Command::Plugins { command: PluginsCommand::Reload(asked) } => plugins::reload(asked).await,
             Command::Plugins { command: PluginsCommand::Signed(asked) } => signed::signed(&asked).await,

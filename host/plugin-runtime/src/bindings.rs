@@ -40,6 +40,7 @@ pub(crate) mod base {
             default: trappable,
         },
         exports: { default: async },
+        additional_derives: [serde::Serialize, serde::Deserialize],
         trappable_error_type: { "xthonpay:host/types.host-error" => crate::capability::refusal::Refusal },
         with: {
             "xthonpay:host/storage.space": crate::capability::storage::OpenSpace,
@@ -64,6 +65,7 @@ pub(crate) mod bot_flow {
         world: "xthonpay:runtime-bot-flow/bot-flow-hook",
         with: { "xthonpay:host/types@0.1.0": super::base::xthonpay::host::types },
         exports: { default: async },
+        additional_derives: [serde::Serialize, serde::Deserialize],
     });
 }
 
@@ -81,6 +83,7 @@ pub(crate) mod invoice_rules {
         world: "xthonpay:runtime-invoice-rules/invoice-rules-hook",
         with: { "xthonpay:host/types@0.1.0": super::base::xthonpay::host::types },
         exports: { default: async },
+        additional_derives: [serde::Serialize, serde::Deserialize],
     });
 }
 
@@ -98,6 +101,7 @@ pub(crate) mod withdrawal_policy {
         world: "xthonpay:runtime-withdrawal-policy/withdrawal-policy-hook",
         with: { "xthonpay:host/types@0.1.0": super::base::xthonpay::host::types },
         exports: { default: async },
+        additional_derives: [serde::Serialize, serde::Deserialize],
     });
 }
 
@@ -115,5 +119,6 @@ pub(crate) mod webhook_format {
         world: "xthonpay:runtime-webhook-format/webhook-format-hook",
         with: { "xthonpay:host/types@0.1.0": super::base::xthonpay::host::types },
         exports: { default: async },
+        additional_derives: [serde::Serialize, serde::Deserialize],
     });
 }

@@ -15,6 +15,8 @@ use core::time::Duration;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use serde::de::DeserializeOwned;
+use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 use tokio::time::Instant;
 use tracing::{debug, error};
@@ -115,6 +117,16 @@ pub(crate) trait Served: Send + Sync + 'static {
     /// # Errors
     /// The engine's, when one is missing.
     fn find_exports(linked: InstancePre<CallState>) -> wasmtime::Result<Self::Pre>;
+
+    /// The component that was linked.
+    fn linked(pre: &Self::Pre) -> &InstancePre<CallState>;
+
+    /// Whether an answer of one of the functions, as it would be made of JSON, is one that the host takes. Amounts are judged with
+    /// these decimals.
+    ///
+    /// # Errors
+    /// [`CallFault::BadOutput`].
+    fn judge(function: &str, answer: Value, decimals: Decimals) -> Result<(), CallFault>;
 
     /// Checks the types of the exports, which show in an instance only.
     ///
@@ -300,6 +312,11 @@ fn money(asset: &AssetId, amount: Amount, decimals: Decimals) -> Money {
 /// Bytes of named values.
 fn attrs_bytes(attrs: &[(String, String)]) -> usize {
     attrs.iter().map(|(key, value)| key.len().saturating_add(value.len())).sum()
+}
+
+/// An answer made of JSON.
+fn answer_of<T: DeserializeOwned>(answer: Value) -> Result<T, CallFault> {
+    serde_json::from_value(answer).map_err(|error| bad(error.to_string()))
 }
 
 /// A value of an answer that breaks the contract.

@@ -20,7 +20,7 @@ use xthonpay_payments::port::lending::storage::{ItemWrite, Space};
 
 use crate::admission::{Admission, Place};
 use crate::bindings::base::xthonpay::host::rates::Quote;
-use crate::capability::log::LogBudget;
+use crate::capability::log::{LogBudget, LogLine};
 use crate::capability::storage::Staging;
 use crate::detached::{Panicked, Undroppable};
 use crate::engine::{Sandbox, TRACE_FRAMES_MAX};
@@ -99,6 +99,21 @@ pub(crate) struct Ended<R> {
     pub(crate) growth: Vec<(Space, i64)>,
 }
 
+/// What a call left behind.
+#[derive(Default)]
+pub(crate) struct Traces {
+    /// What the guest wanted to keep.
+    pub(crate) writes: Vec<ItemWrite>,
+    /// How many bytes each space would grow by that.
+    pub(crate) growth: Vec<(Space, i64)>,
+    /// What it logged.
+    pub(crate) lines: Vec<LogLine>,
+    /// The most linear memory that it had.
+    pub(crate) memory_bytes: usize,
+    /// Capabilities that it called.
+    pub(crate) host_calls: usize,
+}
+
 /// The work of a guest in a fresh store: instantiate, call, return the answer.
 pub(crate) type Work<'a, R> = Pin<Box<dyn Future<Output = wasmtime::Result<R>> + Send + 'a>>;
 
@@ -128,16 +143,29 @@ impl Runner {
         R: Send + 'static,
         W: for<'a> FnOnce(&'a mut Store<CallState>) -> Work<'a, R> + Send + 'static,
     {
-        let place = self.admission.enter().await.map_err(|hit| self.fault(hit))?;
+        let (answer, traces) = self.run_traced(call, work).await;
+        answer.map(|answer| Ended { answer, writes: traces.writes, growth: traces.growth })
+    }
+
+    /// The same with what the call left behind, whatever came of it; nothing of a call that was given up.
+    pub(crate) async fn run_traced<R, W>(&self, call: Call, work: W) -> (Result<R, CallFault>, Traces)
+    where
+        R: Send + 'static,
+        W: for<'a> FnOnce(&'a mut Store<CallState>) -> Work<'a, R> + Send + 'static,
+    {
+        let place = match self.admission.enter().await {
+            Ok(place) => place,
+            Err(hit) => return (Err(self.fault(hit)), Traces::default()),
+        };
         let wall = Duration::from_millis(self.profile.limits.get(Limit::WallMs));
         let span =
             debug_span!(target: "plugin", "call", plugin = self.profile.name, function = call.function, id = call.id);
         let store = self.store(call, wall);
         match timeout(wall, Undroppable::new(drive(store, place, work).instrument(span))).await {
-            Ok(Ok(answer)) => answer,
-            Ok(Err(Panicked)) => Err(CallFault::Host { detail: "a panic" }),
+            Ok(Ok(ended)) => ended,
+            Ok(Err(Panicked)) => (Err(CallFault::Host { detail: "a panic" }), Traces::default()),
             // The guest goes on without us until it ends at its next tick.
-            Err(_) => Err(self.fault(LimitHit { limit: Limit::WallMs, used: None })),
+            Err(_) => (Err(self.fault(LimitHit { limit: Limit::WallMs, used: None })), Traces::default()),
         }
     }
 
@@ -162,7 +190,7 @@ impl Runner {
 }
 
 /// Carries out the work and tells what came of it. Owns the store and the place to the end.
-async fn drive<R, W>(mut store: Store<CallState>, place: Place, work: W) -> Result<Ended<R>, CallFault>
+async fn drive<R, W>(mut store: Store<CallState>, place: Place, work: W) -> (Result<R, CallFault>, Traces)
 where
     W: for<'a> FnOnce(&'a mut Store<CallState>) -> Work<'a, R>,
 {
@@ -173,11 +201,14 @@ where
         warn!(target: "plugin", plugin = state.profile.name, id = state.call.id, dropped, "lines of the log were dropped");
     }
     let answer = answer.map_err(|error| diagnose(&error, state));
-    let (writes, growth) = store.data_mut().staging.take();
+    let state = store.data_mut();
+    let (writes, growth) = state.staging.take();
+    let (memory_bytes, host_calls) = (state.meter.memory_bytes(), state.meter.host_calls());
+    let traces = Traces { writes, growth, lines: state.log.take_lines(), memory_bytes, host_calls };
     // What the instance took is free again before its place is: there is enough for as many as there are places.
     drop(store);
     drop(place);
-    answer.map(|answer| Ended { answer, writes, growth })
+    (answer, traces)
 }
 
 fn limit_fault(profile: &Profile, hit: LimitHit) -> CallFault {

@@ -34,8 +34,10 @@ mod meter;
 mod plain_text;
 mod policy;
 mod settings;
+pub mod workbench;
 
 pub use artefact::{ArtefactFault, Digest, DigestError};
+pub use capability::log::LogLine;
 pub use config::{ConfigValue, HookBindings, PluginConfig, RuntimeConfig, Wasi};
 pub use engine::EngineError;
 pub use fault::{CallFault, PluginFault, Problem};

@@ -83,7 +83,7 @@ impl Loader {
         (Bound { name: name.to_owned(), policies, clock: Arc::clone(&self.clock), tallies, state }, fault)
     }
 
-    async fn load<H: Served>(&self, name: &str, config: &PluginConfig) -> Result<Ready<H>, PluginFault> {
+    pub(crate) async fn load<H: Served>(&self, name: &str, config: &PluginConfig) -> Result<Ready<H>, PluginFault> {
         require_file(name, &config.file)?;
         let manifest = Manifest::read(&config.file, name, H::HOOK)?;
         let mut problems = Vec::new();

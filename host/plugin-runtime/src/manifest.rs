@@ -126,6 +126,21 @@ pub(crate) fn path_beside(component: &Path) -> PathBuf {
 }
 
 impl Manifest {
+    /// The id and the hook that the manifest of a component names, and what the component's world may import.
+    ///
+    /// # Errors
+    /// [`ManifestFault`].
+    pub(crate) fn peek(component: &Path) -> Result<(String, Hook, Self), ManifestFault> {
+        let path = path_beside(component);
+        let text = read_bounded(&path)?;
+        let manifest: Self = toml::from_str(&text)
+            .map_err(|error| ManifestFault::Invalid { path: path.clone(), reason: describe(&error, &text) })?;
+        let unknown = || format!("world: `{}` is none of {}", manifest.world.escape_default(), Hook::names());
+        let hook =
+            Hook::from_name(&manifest.world).ok_or_else(|| ManifestFault::Invalid { path, reason: unknown() })?;
+        Ok((manifest.id.clone(), hook, manifest))
+    }
+
     /// Reads the manifest of the component `component`, and checks that it belongs to `plugin` and `hook`.
     ///
     /// # Errors

@@ -81,6 +81,16 @@ impl Meter {
         self.refused
     }
 
+    /// Linear memory of the call; it never shrinks.
+    pub(crate) fn memory_bytes(&self) -> usize {
+        self.memory.used
+    }
+
+    /// Calls of capabilities so far.
+    pub(crate) fn host_calls(&self) -> usize {
+        self.host_calls
+    }
+
     /// Counts a call of a capability.
     ///
     /// # Errors

@@ -49,6 +49,11 @@ enum Kind {
 }
 
 impl Declared {
+    /// The value when the operator sets none.
+    pub(crate) fn default_text(&self) -> Option<String> {
+        self.default.clone()
+    }
+
     /// Whether the declaration makes sense.
     ///
     /// # Errors

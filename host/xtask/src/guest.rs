@@ -1,18 +1,17 @@
 //! Builds the plugins that are written in Rust: `target/plugins/<name>.wasm` beside `<name>.toml`.
 //!
 //! Three steps: a workspace of the guests alone is laid out ([`layout`]), a compiler that has a standard library for
-//! wasm builds it ([`compiler`]), and `xthonpay-plugin-pack` makes a component of each module. Cargo decides what is
+//! wasm builds it (`xthonpay-guest-compiler`), and `xthonpay-plugin-pack` makes a component of each module. Cargo decides what is
 //! compiled again; a component is packed again when its module or the packer is newer. Nothing else is removed from the
 //! folder: components of other languages stand there too.
 
-mod compiler;
 mod layout;
 
 use std::fs;
 use std::path::Path;
 use std::time::SystemTime;
 
-pub(crate) use compiler::{Compiler, TARGET};
+pub(crate) use xthonpay_guest_compiler::{Compiler, DEBIAN_PACKAGES, TARGET};
 
 use crate::fault::Fault;
 use crate::run::{Program, say};
@@ -54,12 +53,28 @@ pub(crate) fn build(workspace: &Workspace, profile: Profile, locking: Locking) -
     Ok(())
 }
 
+/// A compiler for guests.
+///
+/// # Errors
+/// When there is none on this machine.
+pub(crate) fn find() -> Result<Compiler, Fault> {
+    Compiler::find().map_err(|missing| {
+        Fault::new(missing.to_string(), format!("{}, or `cargo xtask setup`, which tries both", missing.remedy()))
+    })
+}
+
+/// A call of its cargo in a workspace of guests; the command itself is still to be added.
+fn cargo(compiler: Compiler, folder: &Path) -> Program {
+    let call = compiler.call(folder);
+    let program = Program::new(call.program).args(call.args).within(folder).envs(call.env);
+    call.without_env.into_iter().fold(program, Program::without_env)
+}
+
 fn compile(workspace: &Workspace, locking: Locking) -> Result<(), Fault> {
-    let compiler = Compiler::find()?;
+    let compiler = find()?;
     let target = workspace.target.join("guest");
     let folder = layout::lay(&workspace.root, &target, LOCK)?;
-    compiler
-        .cargo(&folder)
+    cargo(compiler, &folder)
         .args(["build", "--workspace", "--release", "--target", TARGET])
         .args((locking == Locking::Locked).then_some("--locked"))
         .env("CARGO_TARGET_DIR", &target)

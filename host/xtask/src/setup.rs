@@ -8,7 +8,7 @@ mod debian;
 mod pinned;
 
 use crate::fault::Fault;
-use crate::guest::{Compiler, TARGET};
+use crate::guest::{self, Compiler, DEBIAN_PACKAGES, TARGET};
 use crate::run::{Program, say};
 use crate::workspace::Workspace;
 
@@ -36,7 +36,7 @@ fn guest_compiler() -> Result<(), Fault> {
         return Ok(());
     }
     if debian::can_install() {
-        if let Err(fault) = debian::install(&Compiler::DEBIAN_PACKAGES) {
+        if let Err(fault) = debian::install(&DEBIAN_PACKAGES) {
             // Other distributions with apt-get do not have these packages.
             say(&format!("    {fault}\n    trying rustup instead"));
         }
@@ -49,5 +49,5 @@ fn guest_compiler() -> Result<(), Fault> {
             .args(["target", "add", TARGET])
             .run("check the network, or install a Rust toolchain that has the target")?;
     }
-    Compiler::find().map(drop)
+    guest::find().map(drop)
 }

@@ -33,7 +33,11 @@ pub async fn run(binary: &Path, arguments: &[&str]) -> Result<Output, BoxError> 
     run_within(COMMAND_TIMEOUT, binary, arguments).await
 }
 
-async fn run_within(limit: Duration, binary: &Path, arguments: &[&str]) -> Result<Output, BoxError> {
+/// The same within another time.
+///
+/// # Errors
+/// When it cannot be started or does not end in time.
+pub async fn run_within(limit: Duration, binary: &Path, arguments: &[&str]) -> Result<Output, BoxError> {
     let mut command = Command::from(without_our_variables(binary));
     command.args(arguments).stdin(std::process::Stdio::null()).kill_on_drop(true);
     let output = tokio::time::timeout(limit, command.output()).await;

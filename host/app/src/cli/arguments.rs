@@ -35,6 +35,11 @@ pub(super) enum Command {
     Status(Asked),
     /// List every call of the REST server with what it needs: door, scope, and whether it changes something.
     Routes(RoutesArguments),
+    /// Write plugins: new projects, builds, tests, measurements and packages. Needs no host and no config.
+    Plugin {
+        #[command(subcommand)]
+        command: PluginCommand,
+    },
     /// List the plugins of the running host, and exchange one.
     Plugins {
         #[command(subcommand)]
@@ -59,6 +64,83 @@ pub(super) enum ChainCommand {
     /// Let a frozen chain go on, after the newest block that is remembered here and in the chain that the nodes agree on. Lists
     /// credited deposits whose block left the chain; they stay credited.
     Resume(ResumeArguments),
+}
+
+#[derive(Subcommand)]
+pub(super) enum PluginCommand {
+    /// Make a project from a template, in a folder of the plugin's name.
+    New(NewPluginArguments),
+    /// Build dist/NAME.wasm, with its manifest beside it. Fetches the compiler of JavaScript or Python when it is not there.
+    Build(PluginArguments),
+    /// Load the plugin as a host would: imports, exports, types, settings and their check.
+    Check(PluginArguments),
+    /// Make the calls in fixtures/*.toml and compare what comes of them; exit code 1 when one differs.
+    Test(TestPluginArguments),
+    /// Make one call and show its answer, its log, what it keeps and what it took.
+    Run(CallPluginArguments),
+    /// Measure a call: loading, instance and function.
+    Bench(BenchPluginArguments),
+    /// Show what a component is: hook, digest, imports, exports, capabilities, settings.
+    Inspect(PluginArguments),
+    /// Pack component, manifest and README into dist/NAME-VERSION.tar.gz, and print the table for an operator's config.
+    Package(PluginArguments),
+}
+
+/// Which plugin, and the form of the answer.
+#[derive(Args)]
+pub(super) struct PluginArguments {
+    /// The folder of the plugin, or its component.
+    #[arg(value_name = "PATH", default_value = ".")]
+    pub(super) path: PathBuf,
+    /// Answer as one JSON object.
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+#[derive(Args)]
+pub(super) struct NewPluginArguments {
+    /// The plugin's name: lower-case letters, digits and dashes.
+    #[arg(value_name = "NAME")]
+    pub(super) name: String,
+    /// The hook: invoice-rules, webhook-format, bot-flow or withdrawal-policy (or rules, webhook, bot, policy).
+    #[arg(long, value_name = "HOOK", default_value = "invoice-rules")]
+    pub(super) hook: String,
+    /// The language: rust, javascript or python.
+    #[arg(long, value_name = "LANG", default_value = "rust")]
+    pub(super) lang: String,
+    /// Where the folder is made.
+    #[arg(long, value_name = "FOLDER")]
+    pub(super) into: Option<PathBuf>,
+    /// Answer as one JSON object.
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+#[derive(Args)]
+pub(super) struct TestPluginArguments {
+    #[command(flatten)]
+    pub(super) plugin: PluginArguments,
+    /// Only these files.
+    #[arg(long = "fixture", value_name = "FILE")]
+    pub(super) fixtures: Vec<PathBuf>,
+}
+
+#[derive(Args)]
+pub(super) struct CallPluginArguments {
+    #[command(flatten)]
+    pub(super) plugin: PluginArguments,
+    /// The file with the call.
+    #[arg(long, value_name = "FILE")]
+    pub(super) fixture: PathBuf,
+}
+
+#[derive(Args)]
+pub(super) struct BenchPluginArguments {
+    #[command(flatten)]
+    pub(super) call: CallPluginArguments,
+    /// How many calls are counted.
+    #[arg(long, value_name = "NUMBER", default_value_t = 1_000)]
+    pub(super) calls: usize,
 }
 
 #[derive(Subcommand)]

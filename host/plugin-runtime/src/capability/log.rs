@@ -16,11 +16,33 @@ pub(crate) struct LogBudget {
     lines_left: u64,
     line_bytes_max: usize,
     dropped: u64,
+    lines: Vec<LogLine>,
+}
+
+/// A line that a guest has logged, made plain.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogLine {
+    /// `debug`, `info`, `warn` or `error`.
+    pub level: &'static str,
+    /// What it says.
+    pub text: String,
+    /// Its fields, joined.
+    pub fields: String,
 }
 
 impl LogBudget {
     pub(crate) fn new(limits: &Limits) -> Self {
-        Self { lines_left: limits.get(Limit::LogLines), line_bytes_max: limits.count(Limit::LogLineBytes), dropped: 0 }
+        Self {
+            lines_left: limits.get(Limit::LogLines),
+            line_bytes_max: limits.count(Limit::LogLineBytes),
+            dropped: 0,
+            lines: Vec::new(),
+        }
+    }
+
+    /// The lines of the call.
+    pub(crate) fn take_lines(&mut self) -> Vec<LogLine> {
+        core::mem::take(&mut self.lines)
     }
 
     /// Lines that were dropped.
@@ -51,12 +73,25 @@ impl Host for CallState {
         let text = one_line(&text, self.log.line_bytes_max);
         let fields = join(&fields, self.log.line_bytes_max.saturating_sub(text.len()));
         let (plugin, id) = (self.profile.name.as_str(), self.call.id.as_str());
-        match level {
-            Level::Debug => debug!(target: "plugin", plugin, id, fields, "{text}"),
-            Level::Info => info!(target: "plugin", plugin, id, fields, "{text}"),
-            Level::Warn => warn!(target: "plugin", plugin, id, fields, "{text}"),
-            Level::Error => error!(target: "plugin", plugin, id, fields, "{text}"),
-        }
+        let level = match level {
+            Level::Debug => {
+                debug!(target: "plugin", plugin, id, fields, "{text}");
+                "debug"
+            }
+            Level::Info => {
+                info!(target: "plugin", plugin, id, fields, "{text}");
+                "info"
+            }
+            Level::Warn => {
+                warn!(target: "plugin", plugin, id, fields, "{text}");
+                "warn"
+            }
+            Level::Error => {
+                error!(target: "plugin", plugin, id, fields, "{text}");
+                "error"
+            }
+        };
+        self.log.lines.push(LogLine { level, text, fields });
         Ok(())
     }
 }

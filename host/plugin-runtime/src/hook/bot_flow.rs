@@ -6,9 +6,11 @@
 use core::time::Duration;
 
 use async_trait::async_trait;
+use serde_json::Value;
 use tracing::warn;
 use wasmtime::Store;
 use wasmtime::component::{Instance, InstancePre};
+use xthonpay_domain::amount::Decimals;
 use xthonpay_domain::text::is_deceptive;
 use xthonpay_payments::port::bot::{
     ActionRefused, BotFlow, BotUpdate, Button, ButtonAction, Effect, Happening, Reply, SecretPurpose,
@@ -16,7 +18,7 @@ use xthonpay_payments::port::bot::{
 use xthonpay_payments::port::hooks::HookFailure;
 use xthonpay_payments::port::lending::storage::Answered;
 
-use super::{Bound, Hook, Served, attrs_bytes, bad, call_id, call_info};
+use super::{Bound, Hook, Served, answer_of, attrs_bytes, bad, call_id, call_info};
 use crate::bindings::base::xthonpay::host::types as wit;
 use crate::bindings::bot_flow::exports::xthonpay::hooks::bot_flow as wit_bot;
 use crate::bindings::bot_flow::{self as bindings, BotFlowHookPre};
@@ -63,6 +65,14 @@ impl Served for BotFlowHook {
 
     fn find_exports(linked: InstancePre<CallState>) -> wasmtime::Result<Self::Pre> {
         BotFlowHookPre::new(linked)
+    }
+
+    fn linked(pre: &Self::Pre) -> &InstancePre<CallState> {
+        pre.instance_pre()
+    }
+
+    fn judge(_: &str, answer: Value, _: Decimals) -> Result<(), CallFault> {
+        effects_from_wit("", answer_of(answer)?).map(drop)
     }
 
     fn check_types(store: &mut Store<CallState>, instance: &Instance) -> wasmtime::Result<()> {

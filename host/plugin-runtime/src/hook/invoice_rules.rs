@@ -5,6 +5,7 @@
 use core::time::Duration;
 
 use async_trait::async_trait;
+use serde_json::Value;
 use wasmtime::Store;
 use wasmtime::component::{Instance, InstancePre};
 use xthonpay_domain::amount::{Amount, Decimals};
@@ -14,7 +15,9 @@ use xthonpay_domain::text::{MetadataKey, MetadataValue};
 use xthonpay_payments::port::hooks::{Draft, DraftRuling, HookFailure, InvoiceRules, PaymentReview};
 use xthonpay_payments::port::lending::storage::Answered;
 
-use super::{Bound, Hook, Served, attrs_bytes, bad, call_id, call_info, money, refusal_code, sentence, transfers};
+use super::{
+    Bound, Hook, Served, answer_of, attrs_bytes, bad, call_id, call_info, money, refusal_code, sentence, transfers,
+};
 use crate::bindings::base::xthonpay::host::types as wit;
 use crate::bindings::invoice_rules::exports::xthonpay::hooks::invoice_rules as wit_rules;
 use crate::bindings::invoice_rules::{self as bindings, InvoiceRulesHookPre};
@@ -40,6 +43,17 @@ impl Served for InvoiceRulesHook {
 
     fn find_exports(linked: InstancePre<CallState>) -> wasmtime::Result<Self::Pre> {
         InvoiceRulesHookPre::new(linked)
+    }
+
+    fn linked(pre: &Self::Pre) -> &InstancePre<CallState> {
+        pre.instance_pre()
+    }
+
+    fn judge(function: &str, answer: Value, decimals: Decimals) -> Result<(), CallFault> {
+        match function {
+            ON_DRAFT => ruling_from_wit(answer_of(answer)?, decimals).map(drop),
+            _ => answer_of::<wit_rules::Advice>(answer).map(drop),
+        }
     }
 
     fn check_types(store: &mut Store<CallState>, instance: &Instance) -> wasmtime::Result<()> {

@@ -3,12 +3,14 @@
 //! The host signs and adds its own headers afterwards; a format can neither set nor see them.
 
 use async_trait::async_trait;
+use serde_json::Value;
 use wasmtime::Store;
 use wasmtime::component::{Instance, InstancePre};
+use xthonpay_domain::amount::Decimals;
 use xthonpay_domain::event::Event;
 use xthonpay_payments::port::hooks::{HookFailure, Rendered, WebhookFormat};
 
-use super::{Bound, Hook, Served, attrs_bytes, bad, call_id, call_info};
+use super::{Bound, Hook, Served, answer_of, attrs_bytes, bad, call_id, call_info};
 use crate::bindings::webhook_format::exports::xthonpay::hooks::webhook_format as wit_format;
 use crate::bindings::webhook_format::{self as bindings, WebhookFormatHookPre};
 use crate::fault::CallFault;
@@ -54,6 +56,15 @@ impl Served for WebhookFormatHook {
 
     fn find_exports(linked: InstancePre<CallState>) -> wasmtime::Result<Self::Pre> {
         WebhookFormatHookPre::new(linked)
+    }
+
+    fn linked(pre: &Self::Pre) -> &InstancePre<CallState> {
+        pre.instance_pre()
+    }
+
+    fn judge(_: &str, answer: Value, _: Decimals) -> Result<(), CallFault> {
+        let message: Option<wit_format::Message> = answer_of(answer)?;
+        message.map_or(Ok(()), |message| message_from_wit(message).map(drop))
     }
 
     fn check_types(store: &mut Store<CallState>, instance: &Instance) -> wasmtime::Result<()> {

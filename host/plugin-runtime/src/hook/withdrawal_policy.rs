@@ -4,6 +4,7 @@
 //! there is no failure policy to choose.
 
 use async_trait::async_trait;
+use serde_json::Value;
 use wasmtime::Store;
 use wasmtime::component::{Instance, InstancePre};
 use xthonpay_domain::amount::{Amount, Decimals};
@@ -13,7 +14,7 @@ use xthonpay_payments::port::hooks::{
 };
 use xthonpay_payments::port::lending::storage::Answered;
 
-use super::{Bound, Hook, Served, bad, call_id, call_info, money, refusal_code, sentence};
+use super::{Bound, Hook, Served, answer_of, bad, call_id, call_info, money, refusal_code, sentence};
 use crate::bindings::base::xthonpay::host::types as wit;
 use crate::bindings::withdrawal_policy::exports::xthonpay::hooks::withdrawal_policy as wit_policy;
 use crate::bindings::withdrawal_policy::{self as bindings, WithdrawalPolicyHookPre};
@@ -35,6 +36,14 @@ impl Served for WithdrawalPolicyHook {
 
     fn find_exports(linked: InstancePre<CallState>) -> wasmtime::Result<Self::Pre> {
         WithdrawalPolicyHookPre::new(linked)
+    }
+
+    fn linked(pre: &Self::Pre) -> &InstancePre<CallState> {
+        pre.instance_pre()
+    }
+
+    fn judge(_: &str, answer: Value, _: Decimals) -> Result<(), CallFault> {
+        verdict_from_wit(answer_of(answer)?).map(drop)
     }
 
     fn check_types(store: &mut Store<CallState>, instance: &Instance) -> wasmtime::Result<()> {

@@ -30,6 +30,7 @@ const NOT_IN_DOMAIN: [&str; 9] =
 
 const DOMAIN: &str = "xthonpay-domain";
 const PAYMENTS: &str = "xthonpay-payments";
+const GUEST_COMPILER: &str = "xthonpay-guest-compiler";
 const SDK: &str = "xthonpay-sdk";
 /// What tests build on; tests of any crate may use it.
 const TESTS: &str = "xthonpay-tests";
@@ -80,7 +81,10 @@ fn arrows(package: &Package) -> Arrows {
     match package.name.as_str() {
         "xthonpay-app" | TESTS | CHAOS => Arrows::Any,
         PAYMENTS => Arrows::Only(&[DOMAIN]),
-        DOMAIN | SDK | "xtask" | "xthonpay-plugin-pack" => Arrows::Only(&[]),
+        DOMAIN | SDK | "xthonpay-plugin-pack" | GUEST_COMPILER => Arrows::Only(&[]),
+        "xtask" => Arrows::Only(&[GUEST_COMPILER]),
+        // Tools for authors: the host's own runtime, so that a plugin meets the same limits and checks.
+        "xthonpay-plugin-tools" => Arrows::Only(&[GUEST_COMPILER, "xthonpay-plugin-pack", "xthonpay-plugin-runtime"]),
         // A new crate of the host is an adapter until a rule here says more.
         _ => Arrows::Only(&[DOMAIN, PAYMENTS]),
     }
