@@ -25,9 +25,9 @@ use xthonpay_tests::seeded_random::SeededRandom;
 
 use self::node::{Kind, NodeProcess, ROUND_TRIP_MS};
 use crate::figures::{Aim, Figure, Report, Thousandths};
-use crate::process::processor_time;
 use crate::samples::median;
 use crate::tell;
+use xthonpay_tests::process::processor_time;
 
 /// Far beyond any answer at this distance.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);

@@ -10,7 +10,6 @@ mod detect;
 mod figures;
 mod hooks;
 mod parts;
-mod process;
 mod rest;
 mod rpc;
 mod samples;

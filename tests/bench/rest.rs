@@ -21,9 +21,9 @@ use self::load::{Load, Phases, Requests};
 use self::raw::{Contents, RawRun};
 use crate::figures::{Aim, Figure, Report, Thousandths};
 use crate::parts::{self, Chain, FreshHost, Hooks};
-use crate::process::processor_time;
 use crate::samples::{Samples, median};
 use crate::tell;
+use xthonpay_tests::process::processor_time;
 
 /// Clients, each with a connection of its own, and callers of the raw store.
 pub(crate) const CLIENTS: usize = 64;

@@ -24,8 +24,8 @@ use xthonpay_tests::{BoxError, wait};
 
 use crate::figures::{Aim, Figure, Report, Thousandths};
 use crate::parts::{self, FORMAT, RULES};
-use crate::process::resident_kib;
 use crate::tell;
+use xthonpay_tests::process::resident_kib;
 
 /// The sizes of the watch set, the smallest first: the others are held against it.
 const SIZES: [u32; 3] = [1, 10_000, 1_000_000];

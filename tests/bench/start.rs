@@ -11,9 +11,9 @@ use xthonpay_tests::client::MerchantClient;
 
 use crate::figures::{Aim, Figure, Report, Thousandths};
 use crate::parts::{self, Chain, FreshHost, Hooks};
-use crate::process::resident_kib;
 use crate::samples::median;
 use crate::tell;
+use xthonpay_tests::process::resident_kib;
 
 /// Invoices in the store.
 const INVOICES: usize = 100;

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 use thiserror::Error;
+use wasmparser::{Parser, Payload};
 use wasmtime::Engine;
 use wasmtime::component::Component;
 
@@ -19,6 +20,10 @@ use crate::plain_text::one_line;
 
 /// Bytes of a compiler's message that are worth showing.
 const DETAIL_BYTES_MAX: usize = 512;
+
+/// Functions of all modules of a component: a component in Python, whose interpreter is the largest there is here, has about
+/// thirteen thousand. A hundred thousand empty ones made the compiler take 550 MiB, which the host kept.
+const FUNCTIONS_MAX: u64 = 50_000;
 
 /// The SHA-256 of a component.
 #[derive(Clone, Copy, Deserialize, PartialEq, Eq)]
@@ -139,6 +144,14 @@ pub enum ArtefactFault {
         /// What the compiler says.
         detail: String,
     },
+    /// Compiling it would take memory that nobody needs.
+    #[error("{} has {functions} functions, more than {FUNCTIONS_MAX}: build the plugin smaller", path.display())]
+    TooManyFunctions {
+        /// The file.
+        path: PathBuf,
+        /// How many it has.
+        functions: u64,
+    },
     /// Compiling it takes too long.
     #[error("{} was not compiled within {seconds} s: build the plugin smaller", path.display())]
     TooSlow {
@@ -159,6 +172,7 @@ impl ArtefactFault {
             | Self::TooLarge { .. }
             | Self::OtherDigest { .. }
             | Self::Precompiled { .. }
+            | Self::TooManyFunctions { .. }
             | Self::NotAComponent { .. } => false,
         }
     }
@@ -191,12 +205,25 @@ impl Artefact {
         if Engine::detect_precompiled(&bytes).is_some() {
             return Err(ArtefactFault::Precompiled { path: path() });
         }
+        let functions = functions_in(&bytes);
+        if functions > FUNCTIONS_MAX {
+            return Err(ArtefactFault::TooManyFunctions { path: path(), functions });
+        }
         let component = Component::from_binary(engine, &bytes).map_err(|error| {
             let detail = one_line(&format!("{error:#}"), DETAIL_BYTES_MAX);
             ArtefactFault::NotAComponent { path: path(), detail }
         })?;
         Ok(Self { component, digest: actual })
     }
+}
+
+/// Functions that the modules of a component define, as far as it can be read: what cannot is refused by the compiler.
+fn functions_in(component: &[u8]) -> u64 {
+    let count = |payload: Result<Payload<'_>, _>| match payload {
+        Ok(Payload::FunctionSection(functions)) => u64::from(functions.count()),
+        _ => 0,
+    };
+    Parser::new(0).parse_all(component).map(count).fold(0, u64::saturating_add)
 }
 
 /// Whether there is a file at all. Asked before anything beside it is looked for, so that the right thing is called missing.

@@ -63,15 +63,17 @@ pub fn build(project: &Project) -> Result<Built, ToolError> {
 }
 
 fn rust(project: &Project, component: &Path) -> Result<(), ToolError> {
-    let call = Compiler::find()?.call(&project.folder);
+    // The compiler keeps this folder out of the component only if it is told all of it.
+    let folder = std::path::absolute(&project.folder)
+        .map_err(|source| ToolError::Io { path: project.folder.clone(), source })?;
+    let call = Compiler::find()?.call(&folder);
     let mut cargo = Command::new(&call.program);
     cargo.args(&call.args).args(["build", "--release", "--target", TARGET]).envs(call.env);
     for name in call.without_env {
         cargo.env_remove(name);
     }
     // A folder of the plugin's own, whatever workspace or variable is around it.
-    let target = project.folder.join("target");
-    let absolute = std::path::absolute(&target).map_err(|source| ToolError::Io { path: target.clone(), source })?;
+    let absolute = folder.join("target");
     cargo.env("CARGO_TARGET_DIR", &absolute);
     run(cargo, project, "cargo build", CARGO)?;
     let module = absolute.join(TARGET).join("release").join(format!("{}.wasm", project.id.replace('-', "_")));

@@ -22,7 +22,8 @@ pub enum ToolError {
     },
     /// A name that a plugin cannot have.
     #[error(
-        "`{0}` is no name for a plugin: use 1 to 64 lower-case letters, digits and dashes, beginning with a letter"
+        "`{0}` is no name for a plugin: use 1 to 64 lower-case letters, digits and dashes, beginning with a letter, \
+         and no word that Rust reserves"
     )]
     Name(String),
     /// The folder of a new project holds something.

@@ -17,6 +17,52 @@ static SDK_README: &str = include_str!("../../../sdk/rust/README.md");
 /// Hooks that have templates, by their words.
 pub(crate) const HOOKS: [&str; 4] = ["invoice-rules", "webhook-format", "bot-flow", "withdrawal-policy"];
 
+/// Names that a crate in Rust, or a module, cannot have.
+const RESERVED: [&str; 42] = [
+    "abstract",
+    "alloc",
+    "as",
+    "async",
+    "await",
+    "become",
+    "box",
+    "break",
+    "const",
+    "continue",
+    "core",
+    "crate",
+    "do",
+    "dyn",
+    "else",
+    "enum",
+    "extern",
+    "false",
+    "final",
+    "fn",
+    "for",
+    "gen",
+    "if",
+    "impl",
+    "in",
+    "let",
+    "loop",
+    "match",
+    "mod",
+    "move",
+    "proc-macro",
+    "pub",
+    "ref",
+    "return",
+    "self",
+    "static",
+    "std",
+    "test",
+    "true",
+    "type",
+    "use",
+    "xthonpay-sdk",
+];
+
 /// Bytes of a plugin's name.
 const NAME_BYTES_MAX: usize = 64;
 
@@ -38,7 +84,7 @@ pub struct LaidOut {
 pub fn lay_out(name: &str, hook: &str, language: Language, folder: &Path) -> Result<LaidOut, ToolError> {
     let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
     let sound = name.bytes().all(allowed) && name.starts_with(|first: char| first.is_ascii_lowercase());
-    if !sound || name.len() > NAME_BYTES_MAX {
+    if !sound || name.len() > NAME_BYTES_MAX || RESERVED.contains(&name) {
         return Err(ToolError::Name(name.to_owned()));
     }
     if folder.exists() {
@@ -168,7 +214,7 @@ mod tests {
     #[test]
     fn names_and_folders_are_checked() {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        for name in ["", "My", "a b", "-a", "1a", "a/b", &"a".repeat(65)] {
+        for name in ["", "My", "a b", "-a", "1a", "a/b", "loop", "test", &"a".repeat(65)] {
             let made = lay_out(name, "invoice-rules", Language::Rust, &folder.path().join("x"));
             assert!(matches!(made, Err(ToolError::Name(_))), "{name}");
         }

@@ -73,6 +73,20 @@ anything is lost or doubled, or when a start takes longer than 5 s (p99).
         run: crash,
     },
     Command {
+        name: "hostile",
+        args: "[--rounds N] [--json] [--debug]",
+        summary: "load hostile plugins into a host under load, and see whether each is contained",
+        details: "\
+Builds everything optimised, starts a chain node and a host with a victim, whose requests are timed, and an attacker, whose
+orders call one hostile plugin after the other: loops, floods, leaks, lies, other merchants' ids, files that are no plugins. Exit
+code 1 when one is not contained.
+
+  --rounds N  how often each is loaded and called anew (3)
+  --json      print one line {\"rows\",\"contained\",\"rest_p99_ratio\",\"rss_growth_mib\", ...} to the standard output
+  --debug     with the quick build, which `cargo xtask test` has made",
+        run: hostile,
+    },
+    Command {
         name: "chaos",
         args: "[--scenarios N] [--seed S] [--replay SEED] [--json] [--release]",
         summary: "lead random lives of a deployment under faults, and hold its books against the chain",
@@ -187,10 +201,19 @@ fn bench(workspace: &Workspace, args: &[String]) -> Result<(), Fault> {
 }
 
 fn crash(workspace: &Workspace, args: &[String]) -> Result<(), Fault> {
+    optimised(workspace, "xthonpay-crash", args)
+}
+
+fn hostile(workspace: &Workspace, args: &[String]) -> Result<(), Fault> {
+    optimised(workspace, "xthonpay-hostile", args)
+}
+
+/// Runs a program of the tests with an optimised host, or with the quick build where `--debug` asks for it.
+fn optimised(workspace: &Workspace, program: &str, args: &[String]) -> Result<(), Fault> {
     let (debug, args): (Vec<_>, Vec<_>) = args.iter().cloned().partition(|arg| arg == "--debug");
     let profile = if debug.is_empty() { Profile::Release } else { Profile::Debug };
     prepare(workspace, profile, Locking::Free)?;
-    hand_over(workspace, profile, "xthonpay-crash", &args)
+    hand_over(workspace, profile, program, &args)
 }
 
 fn chaos(workspace: &Workspace, args: &[String]) -> Result<(), Fault> {

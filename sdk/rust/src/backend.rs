@@ -11,7 +11,6 @@ pub(crate) use crate::testbench::{clock_now, config_entries, config_get, loans::
 mod host {
     //! The imports of the component.
 
-    use std::string::String;
     use std::vec::Vec;
 
     use crate::error::HostError;

@@ -8,7 +8,7 @@ use xthonpay_payments::port::hooks::{DraftRuling, OnFailure, Rendered};
 
 use crate::bench::{Bench, assert_failure, format, plain, rules};
 use crate::facts::{amount, draft, event, review};
-use crate::guest::Guest;
+use xthonpay_tests::guest::Guest;
 
 /// Where texts stand in the arguments of a call: every hook begins with the call's id and merchant.
 const CALL_ID: u32 = 0;

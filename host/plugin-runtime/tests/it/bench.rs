@@ -13,7 +13,7 @@ use xthonpay_payments::port::lending::storage::Answered;
 use xthonpay_plugin_runtime::{LoadError, PluginConfig, PluginHost, PluginState, RuntimeConfig};
 
 use crate::facts::NOW;
-use crate::guest::Guest;
+use xthonpay_tests::guest::Guest;
 
 /// A clock that stands still.
 pub(crate) struct Standing;

@@ -8,7 +8,7 @@ use xthonpay_payments::port::hooks::DraftRuling;
 
 use crate::bench::{Bench, NAME, plain, rules};
 use crate::facts::{NOW, draft};
-use crate::guest::Guest;
+use xthonpay_tests::guest::Guest;
 
 /// A place for the answer of a capability.
 fn room(guest: &mut Guest) -> u32 {

@@ -7,7 +7,7 @@ use xthonpay_payments::port::hooks::{Hooks as _, InvoiceRules};
 
 use crate::bench::{Bench, plain, rules};
 use crate::facts::{draft, review};
-use crate::guest::Guest;
+use xthonpay_tests::guest::Guest;
 
 /// Failing calls of a round.
 const CALLS: u32 = 1_000;

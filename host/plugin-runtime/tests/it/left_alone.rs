@@ -10,7 +10,7 @@ use xthonpay_plugin_runtime::{PluginHost, PluginState};
 
 use crate::bench::{Bench, NAME, assert_failure, assert_words, plain, rules};
 use crate::facts::{draft, review};
-use crate::guest::Guest;
+use xthonpay_tests::guest::Guest;
 
 const LOOP: &str = "(loop $for_ever (br $for_ever)) unreachable";
 

@@ -8,7 +8,7 @@ use xthonpay_payments::port::hooks::{DraftRuling, Hooks as _, OnFailure};
 
 use crate::bench::{Bench, assert_failure, assert_words, format, plain, rules};
 use crate::facts::{draft, event, review};
-use crate::guest::Guest;
+use xthonpay_tests::guest::Guest;
 
 const LOOP: &str = "(loop $for_ever (br $for_ever)) unreachable";
 

@@ -8,7 +8,7 @@ use xthonpay_plugin_runtime::{About, Digest, Hook, LoadError, PluginReport, Plug
 
 use crate::bench::{Bench, NAME, assert_failure, assert_words, format, plain, rules};
 use crate::facts::{draft, event, review};
-use crate::guest::{Guest, contract};
+use xthonpay_tests::guest::{Guest, contract};
 
 #[tokio::test]
 async fn a_good_plugin_serves_and_is_reported() {

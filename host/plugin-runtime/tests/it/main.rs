@@ -8,7 +8,6 @@ mod bench;
 mod capabilities;
 mod endurance;
 mod facts;
-mod guest;
 mod left_alone;
 mod limits;
 mod loading;

@@ -9,7 +9,7 @@ use xthonpay_plugin_runtime::PluginHost;
 
 use crate::bench::{Bench, NAME, assert_failure, assert_words, plain};
 use crate::facts::NOW;
-use crate::guest::Guest;
+use xthonpay_tests::guest::Guest;
 
 fn request() -> WithdrawalRequest {
     WithdrawalRequest {

@@ -11,7 +11,7 @@ use xthonpay_plugin_runtime::{PluginHost, ReloadError};
 
 use crate::bench::{Bench, NAME, assert_words, plain, rules};
 use crate::facts::draft;
-use crate::guest::Guest;
+use xthonpay_tests::guest::Guest;
 
 /// Rules that open invoices for so many seconds.
 fn for_seconds(seconds: u32) -> Guest {

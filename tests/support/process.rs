@@ -3,7 +3,7 @@
 use core::time::Duration;
 use std::fs::read_to_string;
 
-use xthonpay_tests::BoxError;
+use crate::BoxError;
 
 /// A tick of processor time in `/proc`. Linux promises programs 100 a second, whatever its own clock does.
 const TICK: Duration = Duration::from_millis(10);
@@ -13,7 +13,7 @@ const USER_TIME_FIELD: usize = 11;
 const SYSTEM_TIME_FIELD: usize = 12;
 
 /// Processor time that a process has used so far, in whole ticks of 10 ms.
-pub(crate) fn processor_time(pid: u32) -> Result<Duration, BoxError> {
+pub fn processor_time(pid: u32) -> Result<Duration, BoxError> {
     let stat = read_to_string(format!("/proc/{pid}/stat"))?;
     let ticks = ticks_in(&stat).ok_or_else(|| format!("/proc/{pid}/stat has another form: {stat}"))?;
     Ok(TICK.saturating_mul(ticks))
@@ -28,7 +28,7 @@ fn ticks_in(stat: &str) -> Option<u32> {
 }
 
 /// Memory of a process that is in use, in KiB.
-pub(crate) fn resident_kib(pid: u32) -> Result<u64, BoxError> {
+pub fn resident_kib(pid: u32) -> Result<u64, BoxError> {
     let status = read_to_string(format!("/proc/{pid}/status"))?;
     kib_in(&status).ok_or_else(|| format!("/proc/{pid}/status names no VmRSS").into())
 }

@@ -24,7 +24,7 @@ const IMPORTS: [(&str, &str, &str); 4] = [
 
 /// A guest in the making.
 #[derive(Clone)]
-pub(crate) struct Guest {
+pub struct Guest {
     hook: &'static str,
     functions: Vec<(String, String)>,
     imports: Vec<String>,
@@ -37,7 +37,8 @@ pub(crate) struct Guest {
 
 impl Guest {
     /// Rules that accept any draft for an hour, and settle.
-    pub(crate) fn rules() -> Self {
+    #[must_use]
+    pub fn rules() -> Self {
         let mut guest = Self::bare("invoice-rules");
         let accept = guest.accept(3_600, 0, "0", 0);
         let settle = guest.advice(0);
@@ -45,14 +46,16 @@ impl Guest {
     }
 
     /// A format with the body `{}`.
-    pub(crate) fn format() -> Self {
+    #[must_use]
+    pub fn format() -> Self {
         let mut guest = Self::bare("webhook-format");
         let message = guest.message("application/json", &[], b"{}");
         guest.function("render", &message)
     }
 
     /// A policy that allows every withdrawal.
-    pub(crate) fn policy() -> Self {
+    #[must_use]
+    pub fn policy() -> Self {
         let mut guest = Self::bare("withdrawal-policy");
         let allow = guest.verdict(0, "", "");
         guest.function("review", &allow)
@@ -76,14 +79,16 @@ impl Guest {
     }
 
     /// Sets the body of a function; an instruction sequence that leaves a pointer, with the arguments' pointer in `$args`.
-    pub(crate) fn function(mut self, name: &str, body: &str) -> Self {
+    #[must_use]
+    pub fn function(mut self, name: &str, body: &str) -> Self {
         self.functions.retain(|(known, _)| known != name);
         self.functions.push((name.to_owned(), body.to_owned()));
         self
     }
 
     /// Imports a capability's functions under the names of the table above.
-    pub(crate) fn capability(mut self, name: &str) -> Self {
+    #[must_use]
+    pub fn capability(mut self, name: &str) -> Self {
         let module = format!("xthonpay:host/{name}@0.1.0");
         for (_, function, signature) in IMPORTS.iter().filter(|(known, ..)| *known == module) {
             self.imports.push(format!("(import \"{module}\" \"{function}\" {signature})"));
@@ -93,32 +98,43 @@ impl Guest {
     }
 
     /// Imports any function of any interface.
-    pub(crate) fn import(mut self, module: &str, function: &str, signature: &str) -> Self {
+    #[must_use]
+    pub fn import(mut self, module: &str, function: &str, signature: &str) -> Self {
         self.imports.push(format!("(import \"{module}\" \"{function}\" {signature})"));
         self.import_lines.push(format!("import {module};"));
         self
     }
 
+    /// Imports one more function of an interface that is imported already.
+    #[must_use]
+    pub fn import_again(mut self, module: &str, function: &str, signature: &str) -> Self {
+        self.imports.push(format!("(import \"{module}\" \"{function}\" {signature})"));
+        self
+    }
+
     /// Leaves out the export of an interface.
-    pub(crate) fn without_export(mut self, interface: &str) -> Self {
+    #[must_use]
+    pub fn without_export(mut self, interface: &str) -> Self {
         self.export_lines.retain(|line| !line.contains(&format!("/{interface}@")));
         self
     }
 
     /// Adds items to the module.
-    pub(crate) fn with(mut self, items: &str) -> Self {
+    #[must_use]
+    pub fn with(mut self, items: &str) -> Self {
         self.more.push_str(items);
         self
     }
 
     /// Sets how much memory it begins with, in pages of 64 KiB.
-    pub(crate) fn pages(mut self, pages: u32) -> Self {
+    #[must_use]
+    pub fn pages(mut self, pages: u32) -> Self {
         self.pages = pages;
         self
     }
 
     /// Puts bytes into the guest's memory, aligned to 8.
-    pub(crate) fn bytes(&mut self, bytes: &[u8]) -> u32 {
+    pub fn bytes(&mut self, bytes: &[u8]) -> u32 {
         self.data.resize(self.data.len().next_multiple_of(8), 0);
         let address = DATA_START + u32::try_from(self.data.len()).expect("small");
         self.data.extend_from_slice(bytes);
@@ -127,41 +143,41 @@ impl Guest {
     }
 
     /// Puts a text into memory: pointer and length.
-    pub(crate) fn text(&mut self, text: &str) -> Vec<u32> {
+    pub fn text(&mut self, text: &str) -> Vec<u32> {
         vec![self.bytes(text.as_bytes()), u32::try_from(text.len()).expect("small")]
     }
 
     /// Puts words into memory, and gives the body that returns their address.
-    pub(crate) fn words(&mut self, words: &[u32]) -> String {
+    pub fn words(&mut self, words: &[u32]) -> String {
         let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
         format!("(i32.const {})", self.bytes(&bytes))
     }
 
     /// `ok(accept(terms))`.
-    pub(crate) fn accept(&mut self, expires_in_s: u32, bps: u32, amount: &str, confirmations: u32) -> String {
+    pub fn accept(&mut self, expires_in_s: u32, bps: u32, amount: &str, confirmations: u32) -> String {
         let amount = self.text(amount);
         self.words(&[&[0, 0, expires_in_s, bps], amount.as_slice(), &[confirmations, 0, 0]].concat())
     }
 
     /// `ok(refuse(refusal))`.
-    pub(crate) fn refuse(&mut self, code: &str, message: &str) -> String {
+    pub fn refuse(&mut self, code: &str, message: &str) -> String {
         let (code, message) = (self.text(code), self.text(message));
         self.words(&[vec![0, 1], code, message, vec![0, 0]].concat())
     }
 
     /// `ok(advice)`, by the position of the case.
-    pub(crate) fn advice(&mut self, case: u32) -> String {
+    pub fn advice(&mut self, case: u32) -> String {
         self.words(&[0, case])
     }
 
     /// `ok(verdict)`, by the position of its ruling.
-    pub(crate) fn verdict(&mut self, ruling: u32, code: &str, message: &str) -> String {
+    pub fn verdict(&mut self, ruling: u32, code: &str, message: &str) -> String {
         let (code, message) = (self.text(code), self.text(message));
         self.words(&[vec![0, ruling], code, message, vec![0, 0]].concat())
     }
 
     /// `ok(some(message))`.
-    pub(crate) fn message(&mut self, content_type: &str, headers: &[(&str, &str)], body: &[u8]) -> String {
+    pub fn message(&mut self, content_type: &str, headers: &[(&str, &str)], body: &[u8]) -> String {
         let content_type = self.text(content_type);
         let count = u32::try_from(headers.len()).expect("small");
         let headers = headers.iter().flat_map(|(name, value)| [self.text(name), self.text(value)].concat());
@@ -172,13 +188,13 @@ impl Guest {
     }
 
     /// `err(hook-error)`, by the position of the case.
-    pub(crate) fn error(&mut self, case: u32, code: &str, message: &str) -> String {
+    pub fn error(&mut self, case: u32, code: &str, message: &str) -> String {
         let (code, message) = (self.text(code), self.text(message));
         self.words(&[vec![1, case], code, message, vec![0, 0]].concat())
     }
 
     /// A refusal whose message is what stands at an address that the module computes: pointer and length, two words.
-    pub(crate) fn echo(&mut self, place: &str) -> String {
+    pub fn echo(&mut self, place: &str) -> String {
         let refusal = self.refuse("echo", "");
         format!(
             "(i32.store (i32.add {refusal} (i32.const 16)) (i32.load {place}))
@@ -224,12 +240,14 @@ impl Guest {
     }
 
     /// The component, made for the contract.
-    pub(crate) fn component(&self) -> Vec<u8> {
+    #[must_use]
+    pub fn component(&self) -> Vec<u8> {
         self.component_of(&contract())
     }
 
     /// The component, made for any packages.
-    pub(crate) fn component_of(&self, packages: &Resolve) -> Vec<u8> {
+    #[must_use]
+    pub fn component_of(&self, packages: &Resolve) -> Vec<u8> {
         let mut packages = packages.clone();
         let world = format!(
             "package tests:guests; world guest {{ {} {} }}",
@@ -245,14 +263,16 @@ impl Guest {
     }
 
     /// The core module alone, which is no component.
-    pub(crate) fn core_module(&self) -> Vec<u8> {
+    #[must_use]
+    pub fn core_module(&self) -> Vec<u8> {
         wat::parse_str(self.module()).expect("well-formed text")
     }
 }
 
 /// The contract in `wit/`.
-pub(crate) fn contract() -> Resolve {
+#[must_use]
+pub fn contract() -> Resolve {
     let mut packages = Resolve::default();
-    packages.push_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../wit")).expect("the contract parses");
+    packages.push_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("../wit")).expect("the contract parses");
     packages
 }
