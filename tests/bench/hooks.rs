@@ -70,6 +70,7 @@ async fn load(cache: &Path) -> Result<(PluginHost, Thousandths), BoxError> {
         },
         formats: Vec::new(),
         cache_dir: Some(cache.join("cache")),
+        switched_off: std::collections::BTreeSet::new(),
     };
     let started = Instant::now();
     let host = PluginHost::load(config, Arc::new(ManualClock::starting_at(facts::NOW)), Loans::default()).await?;
@@ -80,6 +81,9 @@ fn plugin(folder: &Path, name: &str) -> PluginConfig {
     PluginConfig {
         file: folder.join(format!("{name}.wasm")),
         sha256: None,
+        minisign: None,
+        watch: false,
+        shadow: None,
         config: BTreeMap::new(),
         grants: BTreeMap::new(),
         limits: LimitsConfig::default(),

@@ -23,6 +23,7 @@ mod openapi;
 mod outages;
 mod payments;
 mod plugin_cli;
+mod plugin_operation;
 mod refusal;
 mod reorgs;
 mod rescan;

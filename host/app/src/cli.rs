@@ -155,6 +155,10 @@ fn run(command: Command) -> Result<(), CliError> {
             Command::Plugin { command } => plugin::plugin(command).await,
             Command::Plugins { command: PluginsCommand::List(asked) } => plugins::list(&asked).await,
             Command::Plugins { command: PluginsCommand::Reload(asked) } => plugins::reload(asked).await,
+            Command::Plugins { command: PluginsCommand::Inspect(asked) } => plugins::inspect(asked).await,
+            Command::Plugins { command: PluginsCommand::Enable(asked) } => plugins::switch(asked, true).await,
+            Command::Plugins { command: PluginsCommand::Disable(asked) } => plugins::switch(asked, false).await,
+            Command::Plugins { command: PluginsCommand::Failures(asked) } => plugins::failures(asked).await,
             Command::Plugins { command: PluginsCommand::Signed(asked) } => signed::signed(&asked).await,
             Command::Merchant { command } => match command {
                 MerchantCommand::Create(asked) => merchant::create(asked).await,

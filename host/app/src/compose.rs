@@ -3,7 +3,7 @@
 //! [`Deployment`] is what both the host and the administrative commands stand on: the locked data folder, the vault, the
 //! store. [`chains`], [`plugins`] and [`webhooks`] build the rest for the host.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::env;
 use std::sync::Arc;
 
@@ -40,6 +40,7 @@ use zeroize::Zeroizing;
 use crate::config::{Config, PASSPHRASE_VARIABLE, PassphraseSource, StoreConfig, VaultConfig};
 use crate::data_dir::{DataDir, DataDirError};
 use crate::loans::LoanError;
+use crate::switches::SwitchesError;
 use crate::system_clock::SystemClock;
 
 /// A deployment that cannot be opened or started.
@@ -48,6 +49,9 @@ pub enum StartError {
     /// The data folder.
     #[error(transparent)]
     DataDir(#[from] DataDirError),
+    /// What is switched off.
+    #[error(transparent)]
+    Switches(#[from] SwitchesError),
     /// The store.
     #[error("store: {0}")]
     OpenStore(#[from] OpenError),
@@ -130,6 +134,7 @@ impl StartError {
         match self {
             Self::DataDir(error) => error.is_transient(),
             Self::OpenStore(error) => error.is_transient(),
+            Self::Switches(error) => error.is_transient(),
             Self::Store(error) => error.is_transient(),
             Self::Vault(error) => error.is_transient(),
             Self::Addresses(error) => error.is_transient(),
@@ -343,12 +348,18 @@ pub fn chains(config: &Config) -> Result<Vec<Arc<EvmChain>>, EvmChainError> {
     config.chains.iter().map(|chain| source(chain.evm.clone())).collect()
 }
 
-/// The plugins, loaded and bound, with compiled code kept in the data folder.
+/// The plugins, loaded and bound, with compiled code kept in the data folder; `off` are switched off.
 ///
 /// # Errors
 /// [`LoadError`] for a required plugin, for bindings that make no sense, or when the runtime cannot be set up.
-pub async fn plugins(config: &Config, clock: Arc<dyn Clock>, loans: Loans) -> Result<PluginHost, LoadError> {
-    PluginHost::load(runtime_config(config, Some(config.cache_dir())), clock, loans).await
+pub async fn plugins(
+    config: &Config,
+    off: &BTreeSet<String>,
+    clock: Arc<dyn Clock>,
+    loans: Loans,
+) -> Result<PluginHost, LoadError> {
+    let runtime = RuntimeConfig { switched_off: off.clone(), ..runtime_config(config, Some(config.cache_dir())) };
+    PluginHost::load(runtime, clock, loans).await
 }
 
 /// The same, compiled anew and kept nowhere.
@@ -369,6 +380,7 @@ fn runtime_config(config: &Config, cache_dir: Option<std::path::PathBuf>) -> Run
         bindings: config.hooks.clone(),
         formats: config.webhooks.formats.clone(),
         cache_dir,
+        switched_off: BTreeSet::new(),
     }
 }
 

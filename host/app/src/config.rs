@@ -227,6 +227,12 @@ impl Config {
         self.data_dir.join("listen.addr")
     }
 
+    /// Names the plugins that are switched off.
+    #[must_use]
+    pub fn switches_file(&self) -> PathBuf {
+        self.data_dir.join("plugins.off")
+    }
+
     /// The folder of compiled plugins.
     #[must_use]
     pub fn cache_dir(&self) -> PathBuf {

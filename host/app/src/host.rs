@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use thiserror::Error;
 use tokio::net::{TcpListener, UnixListener};
+use tokio::sync::Mutex;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
@@ -50,6 +51,8 @@ use crate::compose::{self, Deployment, StartError};
 use crate::config::Config;
 use crate::data_dir::replace_file;
 use crate::loans;
+use crate::plugin_watch::PluginWatch;
+use crate::switches::Switches;
 use status::HostStatus;
 pub(crate) use status::plugin_line as plugin_report;
 
@@ -93,6 +96,7 @@ pub struct Host {
     settlement: Settlement,
     routing: Routing,
     dispatch: Dispatch,
+    plugin_watch: PluginWatch,
     key_uses: Arc<KeyUses>,
     rest: (TcpListener, axum::Router),
     admin: (UnixListener, AdminDoor<HostStatus>),
@@ -128,6 +132,7 @@ impl Host {
             settlement,
             routing,
             dispatch,
+            plugin_watch,
             key_uses,
             rest,
             admin,
@@ -143,6 +148,7 @@ impl Host {
         workers.spawn(named("settlement", settlement.run(stop.clone())));
         workers.spawn(named("routing", routing.run(stop.clone())));
         workers.spawn(named("dispatch", dispatch.run(stop.clone())));
+        workers.spawn(named("plugin watch", plugin_watch.run(stop.clone())));
         workers.spawn(named("key uses", Arc::clone(&key_uses).run(stop.clone())));
         workers.spawn(named("store", until_restart_is_needed(Arc::clone(&deployment.store), stop.clone())));
         let (listener, router) = rest;
@@ -210,6 +216,7 @@ fn name_of(ended: Result<&'static str, tokio::task::JoinError>) -> &'static str 
 struct Parts {
     plugins: Arc<PluginHost>,
     transport: Arc<xthonpay_egress::WebhookClient>,
+    switches: Arc<Mutex<Switches>>,
     simulated: Option<Arc<SimulatedChain>>,
     rest: TcpListener,
     admin: UnixListener,
@@ -221,7 +228,8 @@ impl Parts {
         let mut readable: Vec<Arc<dyn ChainSource>> = sources.iter().map(|source| Arc::clone(source) as _).collect();
         readable.extend(simulated.iter().map(|source| Arc::clone(source) as Arc<dyn ChainSource>));
         let loans = loans::of_host(config, deployment, &readable)?;
-        let plugins = compose::plugins(config, Arc::clone(&deployment.clock), loans).await?;
+        let switches = Switches::read(config.switches_file())?;
+        let plugins = compose::plugins(config, switches.off(), Arc::clone(&deployment.clock), loans).await?;
         let transport = compose::webhooks(config)?;
         for source in sources {
             check_nodes(source).await?;
@@ -237,7 +245,8 @@ impl Parts {
         let listen_file = config.listen_file();
         replace_file(&listen_file, &bound.to_string()).map_err(file(listen_file))?;
         info!(listen = %bound, addresses = deployment.watch.len(), "REST server bound");
-        Ok(Self { plugins: Arc::new(plugins), transport: Arc::new(transport), simulated, rest, admin })
+        let (plugins, switches) = (Arc::new(plugins), Arc::new(Mutex::new(switches)));
+        Ok(Self { plugins, transport: Arc::new(transport), switches, simulated, rest, admin })
     }
 
     fn join(self, config: &Config, deployment: Deployment, sources: Vec<Arc<EvmChain>>) -> Host {
@@ -269,13 +278,19 @@ impl Parts {
         let simulation = joints.simulation();
         let router = router(joints.api(rescan.clone(), simulation.clone()));
         let status = HostStatus::new(&joints, router.clone());
+        let plugins = PluginDoor {
+            plugins: Arc::clone(&joints.parts.plugins),
+            config_file: config.file.clone(),
+            switches: Arc::clone(&joints.parts.switches),
+        };
+        let plugin_watch = PluginWatch::new(plugins.clone(), &config.plugins);
         let door = AdminDoor {
             keys: deployment.keys(config, Arc::clone(&joints.catalog)),
             status,
             audit,
             chains,
             rescan,
-            plugins: PluginDoor { plugins: Arc::clone(&joints.parts.plugins), config_file: config.file.clone() },
+            plugins,
             signed: SignedDoor { store: joints.store(), signers: signer_lines(&deployment.signer, &config.signers) },
             store: joints.store(),
             catalog: Arc::clone(&joints.catalog),
@@ -286,6 +301,7 @@ impl Parts {
             settlement,
             routing,
             dispatch,
+            plugin_watch,
             key_uses,
             rest: (self.rest, router),
             admin: (self.admin, door),

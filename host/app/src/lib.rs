@@ -14,5 +14,7 @@ pub mod loans;
 
 mod duration;
 mod logging;
+mod plugin_watch;
 mod process;
+mod switches;
 mod system_clock;

@@ -27,13 +27,15 @@ pub enum HookOutcome {
     NotLoaded,
     /// The plugin failed too often and was not asked.
     LeftAlone,
+    /// The operator switched the plugin off.
+    SwitchedOff,
     /// The host itself failed.
     HostFailed,
 }
 
 impl HookOutcome {
     /// Every outcome, in the order of the counts.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Answered,
         Self::Declined,
         Self::Trapped,
@@ -42,6 +44,7 @@ impl HookOutcome {
         Self::BadBoundary,
         Self::NotLoaded,
         Self::LeftAlone,
+        Self::SwitchedOff,
         Self::HostFailed,
     ];
 
@@ -57,6 +60,7 @@ impl HookOutcome {
             Self::BadBoundary => "bad_boundary",
             Self::NotLoaded => "not_loaded",
             Self::LeftAlone => "left_alone",
+            Self::SwitchedOff => "switched_off",
             Self::HostFailed => "host_failed",
         }
     }

@@ -17,6 +17,7 @@ use wasmtime::component::Component;
 use crate::fault::plugin_key;
 use crate::limits::{Limit, Limits};
 use crate::plain_text::one_line;
+use crate::signature::{ReleaseKey, SignatureFault};
 
 /// Bytes of a compiler's message that are worth showing.
 const DETAIL_BYTES_MAX: usize = 512;
@@ -130,6 +131,15 @@ pub enum ArtefactFault {
         /// The key of the pin.
         key: String,
     },
+    /// Not released by the holder of the key that the operator named.
+    #[error("{}: {fault}", path.display())]
+    Signature {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        #[source]
+        fault: SignatureFault,
+    },
     /// Machine code.
     #[error("{} is compiled machine code, which is never loaded: use the component itself", path.display())]
     Precompiled {
@@ -168,6 +178,7 @@ impl ArtefactFault {
     pub fn is_transient(&self) -> bool {
         match self {
             Self::Io { .. } | Self::Missing { .. } | Self::TooSlow { .. } => true,
+            Self::Signature { fault, .. } => fault.is_transient(),
             Self::NotAFile { .. }
             | Self::TooLarge { .. }
             | Self::OtherDigest { .. }
@@ -176,6 +187,15 @@ impl ArtefactFault {
             | Self::NotAComponent { .. } => false,
         }
     }
+}
+
+/// What the operator wants to know about a file before it is compiled.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Proof {
+    /// The digest that it must have.
+    pub(crate) sha256: Option<Digest>,
+    /// The key that must have signed it.
+    pub(crate) minisign: Option<ReleaseKey>,
 }
 
 /// A component, compiled and not yet linked to anything.
@@ -193,14 +213,17 @@ impl Artefact {
         engine: &Engine,
         plugin: &str,
         path: &Path,
-        pin: Option<Digest>,
+        proof: &Proof,
         limits: &Limits,
     ) -> Result<Self, ArtefactFault> {
         let bytes = read_bounded(plugin, path, limits)?;
         let path = || path.to_owned();
         let actual = Digest::of(&bytes);
-        if pin.is_some_and(|pin| pin != actual) {
+        if proof.sha256.is_some_and(|pin| pin != actual) {
             return Err(ArtefactFault::OtherDigest { path: path(), actual, key: plugin_key(plugin, "sha256") });
+        }
+        if let Some(key) = &proof.minisign {
+            key.check(&path(), &bytes).map_err(|fault| ArtefactFault::Signature { path: path(), fault })?;
         }
         if Engine::detect_precompiled(&bytes).is_some() {
             return Err(ArtefactFault::Precompiled { path: path() });

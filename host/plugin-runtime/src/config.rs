@@ -3,7 +3,7 @@
 //! Checks the shape only. Whether the values fit a plugin is known when its manifest has been read.
 
 use core::fmt;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use serde::de::{self, SeqAccess, Visitor};
@@ -13,6 +13,7 @@ use xthonpay_domain::text::PluginName;
 use crate::artefact::Digest;
 use crate::limits::LimitsConfig;
 use crate::policy::OnFailureConfig;
+use crate::signature::ReleaseKey;
 
 /// Everything that the runtime needs to know.
 #[derive(Clone, Debug, Default)]
@@ -26,6 +27,8 @@ pub struct RuntimeConfig {
     /// Where compiled code is kept between starts; `None` compiles at every start. Created if missing, for the owner
     /// alone: whoever can write there decides what runs in the host.
     pub cache_dir: Option<PathBuf>,
+    /// Plugins that the operator has switched off.
+    pub switched_off: BTreeSet<String>,
 }
 
 /// The table `[hooks]`: names of plugins.
@@ -51,6 +54,16 @@ pub struct PluginConfig {
     /// The SHA-256 that the component must have; `None` takes any.
     #[serde(default)]
     pub sha256: Option<Digest>,
+    /// The key of minisign that must have signed the component, in the file `NAME.wasm.minisig` beside it; `None` asks for no
+    /// signature.
+    #[serde(default)]
+    pub minisign: Option<ReleaseKey>,
+    /// Whether the host loads the plugin anew by itself when its file or its manifest changes.
+    #[serde(default)]
+    pub watch: bool,
+    /// A candidate that is asked the same and whose answers are only compared; `None` for none.
+    #[serde(default)]
+    pub shadow: Option<ShadowConfig>,
     /// Values for the plugin's own settings, as its manifest declares them.
     #[serde(default)]
     pub config: BTreeMap<String, ConfigValue>,
@@ -69,6 +82,20 @@ pub struct PluginConfig {
     /// Which parts of WASI the plugin gets.
     #[serde(default)]
     pub wasi: Wasi,
+}
+
+/// A candidate beside a plugin: settings, grants and limits are the plugin's.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ShadowConfig {
+    /// Its component, with its manifest beside it.
+    pub file: PathBuf,
+    /// The SHA-256 that it must have; `None` takes any.
+    #[serde(default)]
+    pub sha256: Option<Digest>,
+    /// The key that must have signed it; that of the plugin where there is none.
+    #[serde(default)]
+    pub minisign: Option<ReleaseKey>,
 }
 
 /// How much of WASI a plugin may import.
@@ -173,6 +200,7 @@ mod tests {
             ("file = 'a'\nlimits = { cpu = 5 }", "cpu"),
             ("file = 'a'\nwasi = 'minimal'", "minimal"),
             ("file = 'a'\nsha256 = 'abc'", "64"),
+            ("file = 'a'\nminisign = 'abc'", "RW"),
             ("required = true", "file"),
         ] {
             let error = plugin(text).expect_err(text);

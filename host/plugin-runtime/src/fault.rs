@@ -132,6 +132,9 @@ pub enum CallFault {
         /// Keys of limits that can show up like this.
         keys: Vec<String>,
     },
+    /// The operator switched the plugin off.
+    #[error("it is switched off: `xthonpay plugins enable` switches it on")]
+    SwitchedOff,
     /// The answer has the right type and a value that the contract forbids.
     #[error("bad output: {what}. This is a defect of the plugin: report it to its author, or bind another plugin")]
     BadOutput {
@@ -194,7 +197,11 @@ impl CallFault {
                 _ => End::Bad,
             },
             Self::Trap { .. } | Self::Boundary { .. } | Self::BadOutput { .. } => End::Bad,
-            Self::Declined { .. } | Self::NotLoaded { .. } | Self::LeftAlone { .. } | Self::Host { .. } => End::Neither,
+            Self::Declined { .. }
+            | Self::NotLoaded { .. }
+            | Self::LeftAlone { .. }
+            | Self::Host { .. }
+            | Self::SwitchedOff => End::Neither,
         }
     }
 
@@ -208,6 +215,7 @@ impl CallFault {
             Self::Declined { .. } => HookOutcome::Declined,
             Self::NotLoaded { .. } => HookOutcome::NotLoaded,
             Self::LeftAlone { .. } => HookOutcome::LeftAlone,
+            Self::SwitchedOff => HookOutcome::SwitchedOff,
             Self::Host { .. } => HookOutcome::HostFailed,
         }
     }
@@ -221,7 +229,7 @@ impl CallFault {
             }
             Self::Declined { kind, .. } => *kind == RETRY_LATER,
             // The operator can put it right without the caller changing anything.
-            Self::NotLoaded { .. } | Self::LeftAlone { .. } => true,
+            Self::NotLoaded { .. } | Self::LeftAlone { .. } | Self::SwitchedOff => true,
             Self::Trap { .. } | Self::Boundary { .. } | Self::BadOutput { .. } | Self::Host { .. } => false,
         }
     }

@@ -15,6 +15,7 @@ use core::time::Duration;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
@@ -28,18 +29,22 @@ use xthonpay_domain::text::is_deceptive;
 use xthonpay_payments::hook_tally::{FunctionTally, HookOutcome};
 use xthonpay_payments::port::clock::Clock;
 use xthonpay_payments::port::hooks::{HookFailure, OnFailure};
-use xthonpay_payments::port::lending::storage::{Answered, ItemWrite, Space};
+use xthonpay_payments::port::lending::storage::{Answered, Space};
 
 use crate::artefact::Digest;
 use crate::bindings::base::xthonpay::host::types::{CallInfo, Detail, HookError, Money};
 use crate::breaker::{Breaker, End, Leave, Standstill};
+use crate::capture::{Evidence, Shelf};
 use crate::fault::{CallFault, RETRY_LATER, standstill_text};
-use crate::instance::{Call, CallState, Ended, Runner, Work};
+use crate::instance::{Call, CallState, Runner, Traces, Work};
 use crate::limits::Limit;
 use crate::loader::About;
+use crate::manifest::Wants;
 use crate::meter::LimitHit;
 use crate::plain_text::one_line;
 use crate::policy::Policies;
+use crate::shadow::{Shadow, told};
+use crate::switch::Switch;
 
 pub(crate) use bot_flow::BotFlowHook;
 pub(crate) use invoice_rules::InvoiceRulesHook;
@@ -101,6 +106,17 @@ impl fmt::Display for Hook {
     }
 }
 
+/// A question to a plugin.
+struct Asked {
+    call: Call,
+    /// Which try it is.
+    attempt: u32,
+    /// Bytes of what the guest is told.
+    bytes: usize,
+    /// The parameters as JSON, made when the call has failed.
+    input: Box<dyn FnOnce() -> Value + Send>,
+}
+
 /// A hook that this version serves.
 pub(crate) trait Served: Send + Sync + 'static {
     /// Which.
@@ -143,11 +159,17 @@ pub(crate) struct Bound<H: Served> {
     pub(crate) clock: Arc<dyn Clock>,
     /// What is counted about each function.
     pub(crate) tallies: BTreeMap<&'static str, Arc<FunctionTally>>,
+    /// The last failures.
+    pub(crate) captures: Arc<Shelf>,
+    /// With which the operator switches it off.
+    pub(crate) switch: Arc<Switch>,
+    /// A candidate beside it.
+    pub(crate) shadow: Option<Shadow<H>>,
     pub(crate) state: State<H>,
 }
 
 pub(crate) enum State<H: Served> {
-    Ready(Ready<H>),
+    Ready(Box<Ready<H>>),
     /// Why it is not loaded.
     Failed(String),
 }
@@ -158,6 +180,8 @@ pub(crate) struct Ready<H: Served> {
     pub(crate) linked: H::Pre,
     pub(crate) digest: Digest,
     pub(crate) about: About,
+    /// What its manifest asks for.
+    pub(crate) wants: Wants,
     /// The record of each function.
     pub(crate) breakers: BTreeMap<&'static str, Breaker>,
 }
@@ -178,45 +202,62 @@ fn retry_in(standstill: Standstill) -> Option<Duration> {
 }
 
 impl<H: Served> Bound<H> {
-    /// Runs a call. `input_bytes` is the size of what the guest is told.
-    async fn call<R, W>(&self, call: Call, input_bytes: usize, work: W) -> Result<Ended<R>, CallFault>
+    /// Runs a call about what `input` makes of its parameters, `input_bytes` large, and turns its answer into the host's: `bytes`
+    /// measures it, `judge` checks it. What fails is captured.
+    async fn call<R, T, W>(
+        &self,
+        asked: Asked,
+        work: W,
+        bytes: impl FnOnce(&R) -> usize + Send,
+        judge: impl FnOnce(R) -> Result<T, CallFault> + Send,
+    ) -> Result<Answered<T>, CallFault>
     where
-        R: Send + 'static,
-        W: for<'a> FnOnce(&'a mut Store<CallState>, H::Pre) -> Work<'a, Result<R, HookError>> + Send + 'static,
+        R: Serialize + Send + 'static,
+        W: for<'a> FnOnce(&'a mut Store<CallState>, H::Pre) -> Work<'a, Result<R, HookError>> + Clone + Send + 'static,
     {
         let ready = match &self.state {
             State::Ready(ready) => ready,
             State::Failed(reason) => return Err(CallFault::NotLoaded { reason: reason.clone() }),
         };
-        let limits = &ready.runner.profile().limits;
-        if input_bytes > limits.kib(Limit::InputKib) {
-            return Err(ready.runner.fault(kib_hit(Limit::InputKib, input_bytes)));
+        let profile = ready.runner.profile();
+        if asked.bytes > profile.limits.kib(Limit::InputKib) {
+            return Err(ready.runner.fault(kib_hit(Limit::InputKib, asked.bytes)));
         }
-        let linked = ready.linked.clone();
-        let Ended { answer, writes, growth } = ready.runner.run(call, move |store| work(store, linked)).await?;
-        let answer = answer.map_err(|error| declined(&error))?;
-        Ok(Ended { answer, writes, growth })
+        let (linked, Asked { call, attempt, input, .. }) = (ready.linked.clone(), asked);
+        let twin = self.shadow.as_ref().and_then(|shadow| shadow.twin(call.function)).map(|twin| (twin, work.clone()));
+        let (ended, traces) = ready.runner.run_traced(call.clone(), move |store| work(store, linked)).await;
+        if let Some((twin, work)) = twin {
+            twin.ask(call.clone(), told(&ended), work);
+        }
+        let Traces { writes, growth, lines, lent, .. } = traces;
+        let judged = ended.and_then(|answer| answer.map_err(|error| declined(&error))).and_then(|answer| {
+            let bytes = bytes(&answer);
+            if bytes > profile.limits.kib(Limit::OutputKib) {
+                return Err(ready.runner.fault(kib_hit(Limit::OutputKib, bytes)));
+            }
+            judge(answer)
+        });
+        match judged {
+            Ok(answer) => {
+                self.note_growth(ready, &growth);
+                Ok(Answered { answer, writes })
+            }
+            Err(fault) => {
+                if fault.end() == End::Bad {
+                    let evidence = Evidence { call, attempt, lent, lines, input };
+                    self.captures.keep(evidence, ready.digest, profile, &fault);
+                }
+                Err(fault)
+            }
+        }
     }
 
-    /// A checked answer with what the guest wants to keep because of it, which from now on counts as used.
-    fn keep<R>(&self, answer: R, writes: Vec<ItemWrite>, growth: &[(Space, i64)]) -> Answered<R> {
-        if let State::Ready(ready) = &self.state
-            && let Some(storage) = &ready.runner.profile().borrowed.storage
-        {
+    /// What a guest keeps counts as used from now on.
+    fn note_growth(&self, ready: &Ready<H>, growth: &[(Space, i64)]) {
+        if let Some(storage) = &ready.runner.profile().borrowed.storage {
             for (space, bytes) in growth {
                 storage.note_growth(space, *bytes);
             }
-        }
-        Answered { answer, writes }
-    }
-
-    /// Whether an answer of `bytes` is within the limit.
-    fn check_output(&self, bytes: usize) -> Result<(), CallFault> {
-        match &self.state {
-            State::Ready(ready) if bytes > ready.runner.profile().limits.kib(Limit::OutputKib) => {
-                Err(ready.runner.fault(kib_hit(Limit::OutputKib, bytes)))
-            }
-            State::Ready(_) | State::Failed(_) => Ok(()),
         }
     }
 
@@ -258,6 +299,9 @@ impl<H: Served> Bound<H> {
 
     /// Leave to call a function. A plugin that is not loaded needs none.
     fn leave(&self, function: &'static str) -> Result<Option<Leave>, CallFault> {
+        if self.switch.is_off() {
+            return Err(CallFault::SwitchedOff);
+        }
         let State::Ready(ready) = &self.state else { return Ok(None) };
         let Some(breaker) = ready.breakers.get(function) else { return Ok(None) };
         let left_alone = |standstill| CallFault::LeftAlone { retry_in: retry_in(standstill) };

@@ -9,18 +9,23 @@ use arc_swap::ArcSwap;
 use thiserror::Error;
 use tracing::warn;
 use xthonpay_domain::text::PluginName;
-use xthonpay_payments::hook_tally::HookTally;
+use xthonpay_payments::hook_tally::{HookOutcome, HookTally};
 use xthonpay_payments::port::bot::BotFlow;
 use xthonpay_payments::port::clock::Clock;
 use xthonpay_payments::port::hooks::{Hooks, InvoiceRules, WebhookFormat, WithdrawalPolicy};
 use xthonpay_payments::port::lending::Loans;
 
 use crate::artefact::Digest;
+use crate::capture::Capture;
 use crate::config::{PluginConfig, RuntimeConfig};
 use crate::engine::{EngineError, Sandbox};
 use crate::fault::{PluginFault, standstill_text};
 use crate::hook::{BotFlowHook, Bound, Hook, InvoiceRulesHook, Served, State, WebhookFormatHook, WithdrawalPolicyHook};
+use crate::instance::Effects;
+use crate::limits::Limit;
 use crate::loader::{About, Loader};
+use crate::shadow::{Shadow, ShadowReport};
+use crate::switch::Switches;
 
 /// Plugins that may be chained. Every draft waits for all rules, and every withdrawal for all policies.
 const CHAIN_MAX: usize = 16;
@@ -124,6 +129,17 @@ pub enum ReloadError {
         /// The plugin.
         plugin: String,
     },
+    /// The candidate asks for more than the one that serves.
+    #[error(
+        "plugin {plugin}: the new version asks for more than the old one, which serves on: {}. All of it is granted in the \
+         config; repeat with `--accept` if you want it", .added.join(", ")
+    )]
+    WantsMore {
+        /// The plugin.
+        plugin: String,
+        /// Capabilities, and labels as `capability.label`.
+        added: Vec<String>,
+    },
     /// The candidate did not load.
     #[error("plugin {plugin}, hook {hook}: the new version did not load, and the old one serves on: {fault}")]
     Refused {
@@ -142,7 +158,7 @@ impl ReloadError {
     #[must_use]
     pub fn is_transient(&self) -> bool {
         match self {
-            Self::NotBound { .. } => false,
+            Self::NotBound { .. } | Self::WantsMore { .. } => false,
             Self::Refused { fault, .. } => fault.is_transient(),
         }
     }
@@ -179,6 +195,11 @@ pub enum PluginState {
         /// Which function, and when it is called again.
         reason: String,
     },
+    /// The operator switched it off: its hook uses the failure policy.
+    SwitchedOff {
+        /// The SHA-256 of its component, if it is loaded.
+        digest: Option<Digest>,
+    },
     /// It is bound and not loaded: its hook uses the failure policy.
     Failed {
         /// Why, and what to do.
@@ -186,6 +207,32 @@ pub enum PluginState {
     },
     /// No hook names it, so it is not loaded.
     Unbound,
+}
+
+/// What an exchange changed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Exchanged {
+    /// What the new version asks for and the old one did not: capabilities, and labels as `capability.label`.
+    pub wants_added: Vec<String>,
+    /// The reverse.
+    pub wants_removed: Vec<String>,
+}
+
+/// A bound plugin in detail.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PluginDetails {
+    /// How it does.
+    pub report: PluginReport,
+    /// What its manifest asks for: capabilities, and labels as `capability.label`. None of one that is not loaded.
+    pub wants: Vec<String>,
+    /// Its limits by key; none of one that is not loaded.
+    pub limits: Vec<(Limit, u64)>,
+    /// Its functions, and how often each call of them ended in which way since the start.
+    pub calls: Vec<(&'static str, Vec<(HookOutcome, u64)>)>,
+    /// Failures that are kept for `replay`.
+    pub failures: usize,
+    /// The candidate beside it.
+    pub shadow: Option<ShadowReport>,
 }
 
 /// The bound plugins. Exchanged as a whole.
@@ -218,7 +265,15 @@ impl PluginHost {
     pub async fn load(config: RuntimeConfig, clock: Arc<dyn Clock>, loans: Loans) -> Result<Self, LoadError> {
         let unbound = check_bindings(&config)?;
         let sandbox = Arc::new(Sandbox::new(config.cache_dir.as_deref())?);
-        let loader = Loader { sandbox, clock, tally: Arc::default(), loans: Arc::new(loans) };
+        let loader = Loader {
+            sandbox,
+            clock,
+            tally: Arc::default(),
+            loans: Arc::new(loans),
+            captures: Arc::default(),
+            switches: Arc::new(Switches::with_off(&config.switched_off)),
+            effects: Effects::Granted,
+        };
         let mut set = Set::default();
         for name in &config.bindings.invoice_rules {
             set.rules.push(bind(&loader, name, &config).await?);
@@ -239,33 +294,92 @@ impl PluginHost {
         Ok(Self { loader, set: ArcSwap::from_pointee(set), unbound })
     }
 
-    /// Loads a bound plugin anew and exchanges it for the one that serves now. May be dropped at any time; then nothing
-    /// is exchanged.
+    /// Loads a bound plugin anew and exchanges it for the one that serves now. One that asks for more than the one that serves is
+    /// exchanged only where that is accepted. May be dropped at any time; then nothing is exchanged.
     ///
     /// # Errors
     /// [`ReloadError`]; the plugin that serves now serves on.
-    pub async fn reload(&self, name: &str, config: &PluginConfig) -> Result<(), ReloadError> {
+    pub async fn reload(&self, name: &str, config: &PluginConfig, accept: bool) -> Result<Exchanged, ReloadError> {
         let set = self.set.load_full();
-        let is_rules = set.rules.iter().any(|bound| bound.name == name);
-        let is_format = set.formats_of_endpoints().any(|bound| bound.name == name);
-        let is_policy = set.policies.iter().any(|bound| bound.name == name);
-        let is_bot = set.bot.iter().any(|bound| bound.name == name);
-        if is_rules {
-            let fresh = candidate(&self.loader, name, config).await?;
+        if let Some(bound) = named(&set.rules, name) {
+            let (fresh, exchanged) = self.candidate(bound, config, accept).await?;
             self.set.rcu(|set| set.with_rules(&fresh));
-        } else if is_format {
-            let fresh = candidate(&self.loader, name, config).await?;
+            Ok(exchanged)
+        } else if let Some(bound) = named(set.formats_of_endpoints(), name) {
+            let (fresh, exchanged) = self.candidate(bound, config, accept).await?;
             self.set.rcu(|set| set.with_format(&fresh));
-        } else if is_policy {
-            let fresh = candidate(&self.loader, name, config).await?;
+            Ok(exchanged)
+        } else if let Some(bound) = named(&set.policies, name) {
+            let (fresh, exchanged) = self.candidate(bound, config, accept).await?;
             self.set.rcu(|set| set.with_policy(&fresh));
-        } else if is_bot {
-            let fresh = candidate(&self.loader, name, config).await?;
+            Ok(exchanged)
+        } else if let Some(bound) = named(&set.bot, name) {
+            let (fresh, exchanged) = self.candidate(bound, config, accept).await?;
             self.set.rcu(|set| set.with_bot(&fresh));
+            Ok(exchanged)
         } else {
-            return Err(ReloadError::NotBound { plugin: name.to_owned() });
+            Err(ReloadError::NotBound { plugin: name.to_owned() })
         }
+    }
+
+    /// The new version of a bound plugin, if it loads and asks for no more than is accepted.
+    async fn candidate<H: Served>(
+        &self,
+        serving: &Bound<H>,
+        config: &PluginConfig,
+        accept: bool,
+    ) -> Result<(Arc<Bound<H>>, Exchanged), ReloadError> {
+        let name = serving.name.as_str();
+        let (fresh, fault) = self.loader.bind::<H>(name, config).await;
+        if let Some(fault) = fault {
+            warn!(plugin = name, hook = %H::HOOK, "the version that serves now serves on");
+            return Err(ReloadError::Refused { plugin: name.to_owned(), hook: H::HOOK, fault: Box::new(fault) });
+        }
+        let (old, new) = (serving.wants(), fresh.wants());
+        let without = |of: &BTreeSet<String>, other: &BTreeSet<String>| of.difference(other).cloned().collect();
+        let exchanged = Exchanged { wants_added: without(&new, &old), wants_removed: without(&old, &new) };
+        let is_upgrade = matches!(serving.state, State::Ready(_));
+        if is_upgrade && !accept && !exchanged.wants_added.is_empty() {
+            return Err(ReloadError::WantsMore { plugin: name.to_owned(), added: exchanged.wants_added });
+        }
+        Ok((Arc::new(fresh), exchanged))
+    }
+
+    /// Switches a bound plugin on or off. Its hook uses its failure policy while it is off.
+    ///
+    /// # Errors
+    /// [`ReloadError::NotBound`].
+    pub fn switch(&self, name: &str, on: bool) -> Result<(), ReloadError> {
+        self.require_bound(name)?;
+        self.loader.switches.of(name).set_off(!on);
         Ok(())
+    }
+
+    /// The last failures of a bound plugin, the newest first.
+    ///
+    /// # Errors
+    /// [`ReloadError::NotBound`].
+    pub fn failures(&self, name: &str) -> Result<Vec<Capture>, ReloadError> {
+        self.require_bound(name)?;
+        Ok(self.loader.captures.of(name).all())
+    }
+
+    /// A bound plugin in detail.
+    ///
+    /// # Errors
+    /// [`ReloadError::NotBound`].
+    pub fn inspect(&self, name: &str) -> Result<PluginDetails, ReloadError> {
+        let set = self.set.load();
+        let of_rules = named(&set.rules, name).map(|bound| bound.details());
+        let of_format = || named(set.formats_of_endpoints(), name).map(|bound| bound.details());
+        let of_policy = || named(&set.policies, name).map(|bound| bound.details());
+        let of_bot = || named(&set.bot, name).map(|bound| bound.details());
+        let details = of_rules.or_else(of_format).or_else(of_policy).or_else(of_bot);
+        details.ok_or_else(|| ReloadError::NotBound { plugin: name.to_owned() })
+    }
+
+    fn require_bound(&self, name: &str) -> Result<(), ReloadError> {
+        self.inspect(name).map(drop)
     }
 
     /// What is counted about calls.
@@ -286,10 +400,15 @@ impl PluginHost {
         rules.chain(formats).chain(policies).chain(bot).chain(self.unbound.iter().map(unbound)).collect()
     }
 
-    /// Whether a bound plugin is not loaded, or is left alone because it failed too often.
+    /// Whether a bound plugin is not loaded, switched off, or left alone because it failed too often.
     #[must_use]
     pub fn is_degraded(&self) -> bool {
-        let bad = |state: &PluginState| matches!(state, PluginState::Failed { .. } | PluginState::LeftAlone { .. });
+        let bad = |state: &PluginState| {
+            matches!(
+                state,
+                PluginState::Failed { .. } | PluginState::LeftAlone { .. } | PluginState::SwitchedOff { .. }
+            )
+        };
         self.report().iter().any(|report| bad(&report.state))
     }
 }
@@ -351,6 +470,11 @@ fn newer<H: Served>(bound: &Arc<Bound<H>>, fresh: &Arc<Bound<H>>) -> Arc<Bound<H
     Arc::clone(if bound.name == fresh.name { fresh } else { bound })
 }
 
+/// The bound plugin of a name.
+fn named<'a, H: Served>(bound: impl IntoIterator<Item = &'a Arc<Bound<H>>>, name: &str) -> Option<&'a Arc<Bound<H>>> {
+    bound.into_iter().find(|bound| bound.name == name)
+}
+
 fn exchanged<H: Served>(bound: &[Arc<Bound<H>>], fresh: &Arc<Bound<H>>) -> Vec<Arc<Bound<H>>> {
     bound.iter().map(|bound| newer(bound, fresh)).collect()
 }
@@ -358,6 +482,8 @@ fn exchanged<H: Served>(bound: &[Arc<Bound<H>>], fresh: &Arc<Bound<H>>) -> Vec<A
 impl<H: Served> Bound<H> {
     fn report(&self) -> PluginReport {
         let state = match &self.state {
+            State::Ready(ready) if self.switch.is_off() => PluginState::SwitchedOff { digest: Some(ready.digest) },
+            State::Failed(_) if self.switch.is_off() => PluginState::SwitchedOff { digest: None },
             State::Ready(ready) => {
                 let (digest, about) = (ready.digest, ready.about.clone());
                 let line = |(function, retry_in)| format!("{function} failed too often; {}", standstill_text(retry_in));
@@ -371,6 +497,35 @@ impl<H: Served> Bound<H> {
             State::Failed(reason) => PluginState::Failed { reason: reason.clone() },
         };
         PluginReport { name: self.name.clone(), hook: Some(H::HOOK), state }
+    }
+
+    fn wants(&self) -> BTreeSet<String> {
+        match &self.state {
+            State::Ready(ready) => ready.wants.words(),
+            State::Failed(_) => BTreeSet::new(),
+        }
+    }
+
+    fn details(&self) -> PluginDetails {
+        let limits = match &self.state {
+            State::Ready(ready) => {
+                let limits = &ready.runner.profile().limits;
+                Limit::all().map(|limit| (limit, limits.get(limit))).collect()
+            }
+            State::Failed(_) => Vec::new(),
+        };
+        PluginDetails {
+            report: self.report(),
+            wants: self.wants().into_iter().collect(),
+            limits,
+            calls: self
+                .tallies
+                .iter()
+                .map(|(function, tally)| (*function, tally.counts().filter(|(_, count)| *count > 0).collect()))
+                .collect(),
+            failures: self.captures.all().len(),
+            shadow: self.shadow.as_ref().map(Shadow::report),
+        }
     }
 }
 
@@ -428,19 +583,5 @@ async fn bind<H: Served>(loader: &Loader, name: &str, config: &RuntimeConfig) ->
             Err(LoadError::Required { plugin: name.to_owned(), hook: H::HOOK, fault: Box::new(fault) })
         }
         (bound, _) => Ok(Arc::new(bound)),
-    }
-}
-
-async fn candidate<H: Served>(
-    loader: &Loader,
-    name: &str,
-    config: &PluginConfig,
-) -> Result<Arc<Bound<H>>, ReloadError> {
-    match loader.bind::<H>(name, config).await {
-        (bound, None) => Ok(Arc::new(bound)),
-        (_, Some(fault)) => {
-            warn!(plugin = name, hook = %H::HOOK, "the version that serves now serves on");
-            Err(ReloadError::Refused { plugin: name.to_owned(), hook: H::HOOK, fault: Box::new(fault) })
-        }
     }
 }

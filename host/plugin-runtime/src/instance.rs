@@ -22,6 +22,7 @@ use crate::admission::{Admission, Place};
 use crate::bindings::base::xthonpay::host::rates::Quote;
 use crate::capability::log::{LogBudget, LogLine};
 use crate::capability::storage::Staging;
+use crate::capture::LentOut;
 use crate::detached::{Panicked, Undroppable};
 use crate::engine::{Sandbox, TRACE_FRAMES_MAX};
 use crate::fault::{CallFault, plugin_key};
@@ -41,6 +42,17 @@ pub(crate) struct Profile {
     pub(crate) settings: Settings,
     pub(crate) limits: Limits,
     pub(crate) borrowed: Borrowed,
+    pub(crate) effects: Effects,
+}
+
+/// Whether what a plugin does has effects outside its call.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Effects {
+    /// As it is granted.
+    #[default]
+    Granted,
+    /// None: it reads and does nothing.
+    None,
 }
 
 /// Which call this is.
@@ -70,6 +82,8 @@ pub(crate) struct CallState {
     pub(crate) requests: u64,
     /// Rates that it was told.
     pub(crate) quotes: Vec<((String, String), Quote)>,
+    /// What it was lent so far.
+    pub(crate) lent: LentOut,
 }
 
 impl CallState {
@@ -82,21 +96,13 @@ impl CallState {
             staging: Staging::default(),
             requests: 0,
             quotes: Vec::new(),
+            lent: LentOut::default(),
             meter: Meter::new(&profile.limits),
             log: LogBudget::new(&profile.limits),
             profile,
             call,
         }
     }
-}
-
-/// What came of a call that ended well.
-pub(crate) struct Ended<R> {
-    pub(crate) answer: R,
-    /// What the guest wants to keep.
-    pub(crate) writes: Vec<ItemWrite>,
-    /// How many bytes each space grows by that.
-    pub(crate) growth: Vec<(Space, i64)>,
 }
 
 /// What a call left behind.
@@ -108,6 +114,8 @@ pub(crate) struct Traces {
     pub(crate) growth: Vec<(Space, i64)>,
     /// What it logged.
     pub(crate) lines: Vec<LogLine>,
+    /// What it was lent.
+    pub(crate) lent: LentOut,
     /// The most linear memory that it had.
     pub(crate) memory_bytes: usize,
     /// Capabilities that it called.
@@ -138,13 +146,12 @@ impl Runner {
     ///
     /// # Errors
     /// [`CallFault`].
-    pub(crate) async fn run<R, W>(&self, call: Call, work: W) -> Result<Ended<R>, CallFault>
+    pub(crate) async fn run<R, W>(&self, call: Call, work: W) -> Result<R, CallFault>
     where
         R: Send + 'static,
         W: for<'a> FnOnce(&'a mut Store<CallState>) -> Work<'a, R> + Send + 'static,
     {
-        let (answer, traces) = self.run_traced(call, work).await;
-        answer.map(|answer| Ended { answer, writes: traces.writes, growth: traces.growth })
+        self.run_traced(call, work).await.0
     }
 
     /// The same with what the call left behind, whatever came of it; nothing of a call that was given up.
@@ -204,7 +211,8 @@ where
     let state = store.data_mut();
     let (writes, growth) = state.staging.take();
     let (memory_bytes, host_calls) = (state.meter.memory_bytes(), state.meter.host_calls());
-    let traces = Traces { writes, growth, lines: state.log.take_lines(), memory_bytes, host_calls };
+    let (lines, lent) = (state.log.take_lines(), core::mem::take(&mut state.lent));
+    let traces = Traces { writes, growth, lines, lent, memory_bytes, host_calls };
     // What the instance took is free again before its place is: there is enough for as many as there are places.
     drop(store);
     drop(place);

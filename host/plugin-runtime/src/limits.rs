@@ -134,6 +134,11 @@ impl Limit {
         TABLE.iter().find(|row| row.limit == self).expect("a test holds that every limit has its row")
     }
 
+    /// Every limit, in the order of the table.
+    pub fn all() -> impl Iterator<Item = Self> {
+        TABLE.iter().map(|row| row.limit)
+    }
+
     /// The key in `[plugins.<name>.limits]`.
     #[must_use]
     pub fn key(self) -> &'static str {

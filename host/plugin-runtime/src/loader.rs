@@ -13,22 +13,25 @@ use xthonpay_payments::hook_tally::HookTally;
 use xthonpay_payments::port::clock::Clock;
 use xthonpay_payments::port::lending::Loans;
 
-use crate::artefact::{Artefact, ArtefactFault, require_file};
+use crate::artefact::{Artefact, ArtefactFault, Proof, require_file};
 use crate::bindings::base::{Base, BasePre};
 use crate::breaker::Breaker;
 use crate::capability;
-use crate::config::PluginConfig;
+use crate::capture::Captures;
+use crate::config::{PluginConfig, ShadowConfig};
 use crate::engine::Sandbox;
 use crate::fault::{PluginFault, Problem, plugin_key};
 use crate::grant::Permitted;
 use crate::hook::{Bound, Hook, Ready, Served, State};
-use crate::instance::{Call, CallState, Profile, Runner};
+use crate::instance::{Call, CallState, Effects, Profile, Runner};
 use crate::limits::Limits;
 use crate::loan::Borrowed;
 use crate::manifest::Manifest;
 use crate::plain_text::one_line;
 use crate::policy::{self, Policies};
 use crate::settings::Settings;
+use crate::shadow::Shadow;
+use crate::switch::Switches;
 
 /// How long compiling may take: the largest components of Python need about ten seconds. A compilation that takes longer is
 /// given up; its thread ends by itself.
@@ -63,6 +66,12 @@ pub(crate) struct Loader {
     pub(crate) tally: Arc<HookTally>,
     /// What there is to lend.
     pub(crate) loans: Arc<Loans>,
+    /// The last failures of each plugin.
+    pub(crate) captures: Arc<Captures>,
+    /// What is switched off.
+    pub(crate) switches: Arc<Switches>,
+    /// Whether what a plugin does has effects.
+    pub(crate) effects: Effects,
 }
 
 impl Loader {
@@ -71,16 +80,45 @@ impl Loader {
         let (state, fault) = match self.load::<H>(name, config).await {
             Ok(ready) => {
                 info!(plugin = name, hook = %H::HOOK, digest = %ready.digest, version = ready.about.version, "plugin loaded");
-                (State::Ready(ready), None)
+                (State::Ready(Box::new(ready)), None)
             }
             Err(fault) => {
                 error!(plugin = name, hook = %H::HOOK, %fault, "plugin not loaded; its failure policy applies");
                 (State::Failed(fault.to_string()), Some(fault))
             }
         };
+        let shadow = self.shadow::<H>(name, config).await;
         let policies = Policies::from(config.on_failure);
         let tallies = H::FUNCTIONS.iter().map(|function| (*function, self.tally.of(name, function))).collect();
-        (Bound { name: name.to_owned(), policies, clock: Arc::clone(&self.clock), tallies, state }, fault)
+        let bound = Bound {
+            name: name.to_owned(),
+            policies,
+            clock: Arc::clone(&self.clock),
+            tallies,
+            captures: self.captures.of(name),
+            switch: self.switches.of(name),
+            shadow,
+            state,
+        };
+        (bound, fault)
+    }
+
+    /// The candidate that the operator named beside a plugin. One that does not load disturbs nobody.
+    async fn shadow<H: Served>(&self, name: &str, config: &PluginConfig) -> Option<Shadow<H>> {
+        let ShadowConfig { file, sha256, minisign } = config.shadow.clone()?;
+        let minisign = minisign.or_else(|| config.minisign.clone());
+        let candidate = PluginConfig { file, sha256, minisign, shadow: None, ..config.clone() };
+        let loader = Self { effects: Effects::None, ..self.clone() };
+        let loaded = loader.load::<H>(name, &candidate).await.map_err(|fault| fault.to_string());
+        match &loaded {
+            Ok(ready) => {
+                info!(plugin = name, digest = %ready.digest, "candidate loaded; its answers are only compared")
+            }
+            Err(fault) => warn!(plugin = name, fault, "candidate not loaded"),
+        }
+        let counted = format!("{name}:shadow");
+        let tallies = H::FUNCTIONS.iter().map(|function| (*function, self.tally.of(&counted, function))).collect();
+        Some(Shadow::new(loaded, tallies))
     }
 
     pub(crate) async fn load<H: Served>(&self, name: &str, config: &PluginConfig) -> Result<Ready<H>, PluginFault> {
@@ -101,9 +139,10 @@ impl Loader {
         let Artefact { component, digest } = self.compile(name, config, &limits).await?;
         let linked = self.link(&component, &permitted)?;
         check_exports(&component, H::HOOK)?;
+        let effects = self.effects;
         let runner = |settings, limits, borrowed| {
             let name = name.to_owned();
-            Runner::new(Arc::clone(&self.sandbox), Profile { name, settings, limits, borrowed })
+            Runner::new(Arc::clone(&self.sandbox), Profile { name, settings, limits, borrowed, effects })
         };
         // What is asked before a plugin serves needs no capability but its settings and the log.
         let rehearsal = runner(settings.clone(), limits.clone().patient(), Borrowed::nothing(name));
@@ -113,13 +152,14 @@ impl Loader {
         let linked = H::find_exports(linked).map_err(|error| mismatch(&error))?;
         let now = Instant::now();
         let breakers = H::FUNCTIONS.iter().map(|function| (*function, Breaker::new(now))).collect();
-        Ok(Ready { runner, linked, digest, about, breakers })
+        Ok(Ready { runner, linked, digest, about, wants: manifest.wanted().clone(), breakers })
     }
 
     async fn compile(&self, name: &str, config: &PluginConfig, limits: &Limits) -> Result<Artefact, PluginFault> {
         let (engine, plugin, limits) = (self.sandbox.engine.clone(), name.to_owned(), limits.clone());
-        let (path, pin) = (config.file.clone(), config.sha256);
-        let task = spawn_blocking(move || Artefact::load(&engine, &plugin, &path, pin, &limits));
+        let path = config.file.clone();
+        let proof = Proof { sha256: config.sha256, minisign: config.minisign.clone() };
+        let task = spawn_blocking(move || Artefact::load(&engine, &plugin, &path, &proof, &limits));
         match timeout(COMPILE_TIME_MAX, task).await {
             Ok(Ok(artefact)) => Ok(artefact?),
             Ok(Err(_)) => {
@@ -168,7 +208,7 @@ impl Loader {
                 }
             })
         });
-        let about = about.await.map_err(|fault| PluginFault::Rehearsal { function: DESCRIBE, fault })?.answer?;
+        let about = about.await.map_err(|fault| PluginFault::Rehearsal { function: DESCRIBE, fault })??;
         let line = |text: &str| one_line(text, TEXT_BYTES_MAX);
         Ok(About { name: line(&about.name), version: line(&about.version), notes: line(&about.notes) })
     }
@@ -184,7 +224,7 @@ impl Loader {
         });
         let answer = answer.await.map_err(|fault| PluginFault::Rehearsal { function: CHECK_CONFIG, fault })?;
         let plugin = &runner.profile().name;
-        answer.answer.map_err(|complaints| {
+        answer.map_err(|complaints| {
             let problems = complaints.iter().take(COMPLAINTS_MAX).map(|found| Problem {
                 key: setting_key(plugin, &found.key),
                 message: one_line(&found.message, TEXT_BYTES_MAX),

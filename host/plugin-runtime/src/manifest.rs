@@ -3,7 +3,7 @@
 //! It stands beside the component, under the same name with the ending `.toml`. Its author wrote it: what it says is
 //! checked here, and grants nothing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
@@ -111,7 +111,7 @@ pub(crate) struct Manifest {
     pub(crate) config: BTreeMap<String, Declared>,
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Wants {
     /// The capabilities that the plugin uses.
@@ -120,8 +120,19 @@ pub(crate) struct Wants {
     pub(crate) labels: BTreeMap<String, Vec<String>>,
 }
 
+impl Wants {
+    /// Each wish in a word: `log`, `storage.visits`.
+    pub(crate) fn words(&self) -> BTreeSet<String> {
+        let labels = self.labels.iter();
+        let labels =
+            labels.flat_map(|(capability, labels)| labels.iter().map(move |label| format!("{capability}.{label}")));
+        self.capabilities.iter().cloned().chain(labels).collect()
+    }
+}
+
 /// Where the manifest of a component is.
-pub(crate) fn path_beside(component: &Path) -> PathBuf {
+#[must_use]
+pub fn path_beside(component: &Path) -> PathBuf {
     component.with_extension("toml")
 }
 

@@ -24,7 +24,7 @@ use crate::config::{PluginConfig, Wasi};
 use crate::engine::{EngineError, Sandbox};
 use crate::fault::{CallFault, PluginFault};
 use crate::hook::{BotFlowHook, Hook, InvoiceRulesHook, Ready, Served, WebhookFormatHook, WithdrawalPolicyHook};
-use crate::instance::{Call, CallState, Traces};
+use crate::instance::{Call, CallState, Effects, Traces};
 use crate::limits::Limit;
 use crate::loader::{About, Loader};
 use crate::manifest::{Manifest, ManifestFault};
@@ -207,10 +207,16 @@ impl Workbench {
             clock: Arc::new(At(fixture.at)),
             tally: Arc::default(),
             loans: Arc::new(lent::loans(&lent, labels)),
+            captures: Arc::default(),
+            switches: Arc::default(),
+            effects: Effects::Granted,
         };
         let config = PluginConfig {
             file: component.to_owned(),
             sha256: None,
+            minisign: None,
+            watch: false,
+            shadow: None,
             config: fixture.config.clone(),
             grants: grants(&manifest, &fixture),
             limits: fixture.limits.clone(),

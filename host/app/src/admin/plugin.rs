@@ -1,8 +1,9 @@
-//! `plugins list` and `plugins reload`: which plugins a running host has, and the exchange of one of them.
+//! `plugins`: which plugins a running host has, how one does, its last failures, its switch, and its exchange.
 //!
 //! A reload reads the config anew and takes the plugin's own table from it: file, pin, settings, grants and limits. Which plugin
 //! is bound to which hook stays as it was at the start. A version that does not load changes nothing.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -10,19 +11,116 @@ use axum::extract::State;
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use serde::{Deserialize, Serialize};
+use tokio::sync::Mutex;
 use tokio::task::spawn_blocking;
 use tracing::info;
-use xthonpay_plugin_runtime::PluginHost;
+use xthonpay_payments::hook_tally::HookOutcome;
+use xthonpay_plugin_runtime::{Capture, Difference, Exchanged, PluginHost, ShadowReport};
 
 use super::protocol::PluginLine;
 use super::service::AdminError;
 use crate::config::Config;
 use crate::host::plugin_report;
+use crate::switches::Switches;
 
 /// The path of `plugins list`.
 pub const PLUGINS: &str = "/plugins";
 /// The path of `plugins reload`.
 pub const RELOAD: &str = "/plugins/reload";
+
+/// The path of `plugins inspect`.
+pub const INSPECT: &str = "/plugins/inspect";
+/// The path of `plugins failures`.
+pub const FAILURES: &str = "/plugins/failures";
+/// The path of `plugins enable` and `plugins disable`.
+pub const SWITCH: &str = "/plugins/switch";
+
+/// A plugin to tell about.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AskPlugin {
+    /// The name of its table.
+    pub plugin: String,
+}
+
+/// A plugin to switch.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AskSwitch {
+    /// The name of its table.
+    pub plugin: String,
+    /// Whether it is asked.
+    pub on: bool,
+}
+
+/// A bound plugin in detail.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct PluginInspection {
+    /// How it does.
+    pub plugin: PluginLine,
+    /// What its manifest asks for: capabilities, and labels as `capability.label`.
+    pub wants: Vec<String>,
+    /// Its limits by key, in the units of the config.
+    pub limits: BTreeMap<String, u64>,
+    /// How many calls of each function ended in which way, since the start.
+    pub calls: BTreeMap<String, BTreeMap<String, u64>>,
+    /// Failures that are kept.
+    pub failures: usize,
+    /// The candidate beside it, `shadow` in its table.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub shadow: Option<ShadowLine>,
+}
+
+/// A candidate beside a plugin.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ShadowLine {
+    /// The SHA-256 of its component.
+    pub sha256: Option<String>,
+    /// Why it did not load.
+    pub problem: Option<String>,
+    /// Calls that it answered as the plugin that serves did.
+    pub same: u64,
+    /// Calls that it answered otherwise.
+    pub differs: u64,
+    /// Calls that it was not asked about.
+    pub skipped: u64,
+    /// The last differences, the newest first.
+    pub differences: Vec<DifferenceLine>,
+}
+
+/// An answer of a candidate that is not that of the plugin that serves.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct DifferenceLine {
+    /// When, in milliseconds since 1970.
+    pub at: u64,
+    /// Names the fact that was decided.
+    pub call_id: String,
+    /// What the plugin that serves answered.
+    pub serving: String,
+    /// What the candidate answered.
+    pub candidate: String,
+}
+
+/// A call that failed.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct FailureLine {
+    /// When, in milliseconds since 1970.
+    pub at: u64,
+    /// The function of the hook.
+    pub function: String,
+    /// Names the fact that was to be decided.
+    pub call_id: String,
+    /// The SHA-256 of the component.
+    pub sha256: String,
+    /// How it failed, as in metrics.
+    pub kind: String,
+    /// What happened and what to change.
+    pub failure: String,
+    /// What it logged: level and text.
+    pub log: Vec<(String, String)>,
+    /// The call as a file for `xthonpay plugin replay`.
+    pub fixture: String,
+}
 
 /// A plugin to load anew.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -30,6 +128,9 @@ pub const RELOAD: &str = "/plugins/reload";
 pub struct AskReload {
     /// The name of its table.
     pub plugin: String,
+    /// Whether it may ask for more than the one that serves.
+    #[serde(default)]
+    pub accept: bool,
 }
 
 /// A plugin that was exchanged.
@@ -39,6 +140,10 @@ pub struct Reloaded {
     pub plugin: PluginLine,
     /// The SHA-256 of the component that served before; none when none did.
     pub sha256_before: Option<String>,
+    /// What it asks for and the one before did not.
+    pub wants_added: Vec<String>,
+    /// The reverse.
+    pub wants_removed: Vec<String>,
 }
 
 /// The plugins of a running host, and where its config stands.
@@ -48,11 +153,19 @@ pub struct PluginDoor {
     pub plugins: Arc<PluginHost>,
     /// The config file that the host was started with.
     pub config_file: PathBuf,
+    /// Keeps what is switched off; one change at a time.
+    pub switches: Arc<Mutex<Switches>>,
 }
 
 /// The routes of `plugins`.
 pub(super) fn router(door: PluginDoor) -> Router {
-    Router::new().route(PLUGINS, get(list)).route(RELOAD, post(reload)).with_state(door)
+    Router::new()
+        .route(PLUGINS, get(list))
+        .route(RELOAD, post(reload))
+        .route(INSPECT, post(inspect))
+        .route(FAILURES, post(failures))
+        .route(SWITCH, post(switch))
+        .with_state(door)
 }
 
 async fn list(State(door): State<PluginDoor>) -> Json<Vec<PluginLine>> {
@@ -60,18 +173,89 @@ async fn list(State(door): State<PluginDoor>) -> Json<Vec<PluginLine>> {
 }
 
 async fn reload(State(door): State<PluginDoor>, Json(asked): Json<AskReload>) -> Result<Json<Reloaded>, AdminError> {
-    let name = asked.plugin;
-    let file = door.config_file.clone();
-    let config = spawn_blocking(move || Config::load(&file)).await.map_err(|_| AdminError::Stopping)??;
-    let table = config.plugins.get(&name).ok_or_else(|| AdminError::UnknownPlugin(name.clone()))?;
-    let sha256_before = door.line(&name).and_then(|line| line.sha256);
-    door.plugins.reload(&name, table).await?;
-    let plugin = door.line(&name).ok_or_else(|| AdminError::UnknownPlugin(name.clone()))?;
-    info!(plugin = name, before = sha256_before, now = plugin.sha256, "plugin exchanged");
-    Ok(Json(Reloaded { plugin, sha256_before }))
+    door.exchange(&asked.plugin, asked.accept).await.map(Json)
+}
+
+async fn inspect(
+    State(door): State<PluginDoor>,
+    Json(asked): Json<AskPlugin>,
+) -> Result<Json<PluginInspection>, AdminError> {
+    let details = door.plugins.inspect(&asked.plugin)?;
+    let counts = |counts: Vec<(HookOutcome, u64)>| {
+        counts.into_iter().map(|(outcome, count)| (outcome.name().to_owned(), count)).collect()
+    };
+    Ok(Json(PluginInspection {
+        plugin: plugin_report(details.report),
+        wants: details.wants,
+        limits: details.limits.into_iter().map(|(limit, value)| (limit.key().to_owned(), value)).collect(),
+        calls: details.calls.into_iter().map(|(function, ends)| (function.to_owned(), counts(ends))).collect(),
+        failures: details.failures,
+        shadow: details.shadow.map(shadow_line),
+    }))
+}
+
+fn shadow_line(shadow: ShadowReport) -> ShadowLine {
+    let line = |difference: Difference| DifferenceLine {
+        at: difference.at.as_millis(),
+        call_id: difference.call_id,
+        serving: difference.serving,
+        candidate: difference.candidate,
+    };
+    ShadowLine {
+        sha256: shadow.digest.map(|digest| digest.to_string()),
+        problem: shadow.problem,
+        same: shadow.same,
+        differs: shadow.differs,
+        skipped: shadow.skipped,
+        differences: shadow.differences.into_iter().map(line).collect(),
+    }
+}
+
+async fn failures(
+    State(door): State<PluginDoor>,
+    Json(asked): Json<AskPlugin>,
+) -> Result<Json<Vec<FailureLine>>, AdminError> {
+    let line = |capture: Capture| FailureLine {
+        at: capture.at.as_millis(),
+        function: capture.function.to_owned(),
+        call_id: capture.call_id,
+        sha256: capture.digest.to_string(),
+        kind: capture.kind.to_owned(),
+        failure: capture.failure,
+        log: capture.lines.into_iter().map(|line| (line.level.to_string(), line.text)).collect(),
+        fixture: capture.fixture,
+    };
+    Ok(Json(door.plugins.failures(&asked.plugin)?.into_iter().map(line).collect()))
+}
+
+/// Keeps the switch before it works: what was answered outlives a crash.
+async fn switch(State(door): State<PluginDoor>, Json(asked): Json<AskSwitch>) -> Result<Json<PluginLine>, AdminError> {
+    let AskSwitch { plugin, on } = asked;
+    door.plugins.inspect(&plugin)?;
+    door.switches.lock().await.keep(&plugin, on).map_err(AdminError::Switches)?;
+    door.plugins.switch(&plugin, on)?;
+    info!(plugin, on, "plugin switched");
+    door.line(&plugin).map(Json).ok_or(AdminError::UnknownPlugin(plugin))
 }
 
 impl PluginDoor {
+    /// Takes the plugin's table from the config as it stands now and exchanges the plugin. May be dropped at any time; then nothing
+    /// is exchanged.
+    ///
+    /// # Errors
+    /// [`AdminError`]; the plugin that serves now serves on.
+    pub(crate) async fn exchange(&self, name: &str, accept: bool) -> Result<Reloaded, AdminError> {
+        let file = self.config_file.clone();
+        let config = spawn_blocking(move || Config::load(&file)).await.map_err(|_| AdminError::Stopping)??;
+        let unknown = || AdminError::UnknownPlugin(name.to_owned());
+        let table = config.plugins.get(name).ok_or_else(unknown)?;
+        let sha256_before = self.line(name).and_then(|line| line.sha256);
+        let Exchanged { wants_added, wants_removed } = self.plugins.reload(name, table, accept).await?;
+        let plugin = self.line(name).ok_or_else(unknown)?;
+        info!(plugin = name, before = sha256_before, now = plugin.sha256, "plugin exchanged");
+        Ok(Reloaded { plugin, sha256_before, wants_added, wants_removed })
+    }
+
     fn line(&self, name: &str) -> Option<PluginLine> {
         self.plugins.report().into_iter().find(|report| report.name == name).map(plugin_report)
     }

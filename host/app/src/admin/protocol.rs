@@ -123,7 +123,8 @@ pub struct PluginLine {
     pub name: String,
     /// The hook that it is bound to.
     pub hook: Option<String>,
-    /// `active`, `failed` (its hook uses the failure policy) or `unbound` (no hook names it; not loaded).
+    /// `active`; `failed`, `left-alone` or `switched-off` (its hook uses the failure policy); `unbound` (no hook names it; not
+    /// loaded).
     pub state: String,
     /// What it says its version is.
     #[serde(skip_serializing_if = "Option::is_none")]

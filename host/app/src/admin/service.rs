@@ -16,6 +16,7 @@ use xthonpay_payments::scanning::rescan::RescanError;
 use xthonpay_plugin_runtime::ReloadError;
 
 use crate::config::ConfigError;
+use crate::switches::SwitchesError;
 
 /// A command that was refused.
 #[derive(Debug, Error)]
@@ -101,6 +102,9 @@ pub enum AdminError {
     /// A plugin was not exchanged.
     #[error(transparent)]
     Reload(#[from] ReloadError),
+    /// What is switched off was not kept.
+    #[error(transparent)]
+    Switches(SwitchesError),
     /// The config cannot be read anew.
     #[error(transparent)]
     Config(#[from] ConfigError),
@@ -149,6 +153,7 @@ impl AdminError {
             | Self::Amount(_) => false,
             Self::Freeze(error) => error.is_transient(),
             Self::Reload(error) => error.is_transient(),
+            Self::Switches(error) => error.is_transient(),
             Self::Config(error) => error.is_transient(),
             Self::Rescan(error) => error.is_transient(),
             Self::Store(error) => error.is_transient(),

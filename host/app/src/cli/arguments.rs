@@ -78,6 +78,8 @@ pub(super) enum PluginCommand {
     Test(TestPluginArguments),
     /// Make one call and show its answer, its log, what it keeps and what it took.
     Run(CallPluginArguments),
+    /// Make a call again that failed in a host, from a file of `xthonpay plugins failures`, and tell whether it fails as it did.
+    Replay(CallPluginArguments),
     /// Measure a call: loading, instance and function.
     Bench(BenchPluginArguments),
     /// Show what a component is: hook, digest, imports, exports, capabilities, settings.
@@ -150,6 +152,14 @@ pub(super) enum PluginsCommand {
     /// Load a plugin anew, from its table in the config file as it stands now, and exchange it without a restart. Calls under way end
     /// on the old version. A version that does not load changes nothing: exit code 1, and the old one serves on.
     Reload(ReloadArguments),
+    /// Show a plugin in detail: what it asks for, its limits, how its calls ended.
+    Inspect(PluginNameArguments),
+    /// Ask a plugin again that was switched off.
+    Enable(PluginNameArguments),
+    /// Switch a plugin off, also after a restart. Its hook uses its failure policy (`on_failure`) from the next call on.
+    Disable(PluginNameArguments),
+    /// List the last calls of a plugin that failed, the newest first, and save them as files for `xthonpay plugin replay`.
+    Failures(FailuresArguments),
     /// List the signers that plugins may be lent, with their public keys, and every statement that was signed with one.
     Signed(Asked),
 }
@@ -226,12 +236,33 @@ pub(super) struct AuditArguments {
 }
 
 #[derive(Args)]
+pub(super) struct PluginNameArguments {
+    #[command(flatten)]
+    pub(super) asked: Asked,
+    /// The name of its table, `[plugins.NAME]`.
+    #[arg(value_name = "NAME")]
+    pub(super) plugin: String,
+}
+
+#[derive(Args)]
+pub(super) struct FailuresArguments {
+    #[command(flatten)]
+    pub(super) named: PluginNameArguments,
+    /// Save each failure as a file in this folder. Such a file holds what the merchant wrote into the order.
+    #[arg(long, value_name = "FOLDER")]
+    pub(super) save: Option<PathBuf>,
+}
+
+#[derive(Args)]
 pub(super) struct ReloadArguments {
     #[command(flatten)]
     pub(super) asked: Asked,
     /// The name of its table, `[plugins.NAME]`.
     #[arg(value_name = "NAME")]
     pub(super) plugin: String,
+    /// Take a version that asks for more capabilities or labels than the one that serves.
+    #[arg(long)]
+    pub(super) accept: bool,
 }
 
 #[derive(Args)]

@@ -23,6 +23,7 @@ pub(super) async fn plugin(command: PluginCommand) -> Result<(), CliError> {
         PluginCommand::Check(asked) => check(&asked).await,
         PluginCommand::Test(asked) => test_project(&asked).await,
         PluginCommand::Run(asked) => run(&asked).await,
+        PluginCommand::Replay(asked) => replay(&asked).await,
         PluginCommand::Bench(asked) => bench(&asked).await,
         PluginCommand::Inspect(asked) => inspect(&asked).await,
         PluginCommand::Package(asked) => package(&asked),
@@ -142,6 +143,28 @@ async fn run(asked: &CallPluginArguments) -> Result<(), CliError> {
         return output::json(&call_report_json(&report));
     }
     output::lines(&call_lines(&report))
+}
+
+async fn replay(asked: &CallPluginArguments) -> Result<(), CliError> {
+    let component = component(&asked.plugin.path)?;
+    let fixture = read(&asked.fixture)?;
+    let Some(failed) = fixture.expect.failure.clone() else {
+        let what = format!("{}: it names no failure (expect.failure): use `plugin run`", asked.fixture.display());
+        return Err(CliError::Usage(what));
+    };
+    let bench = workbench()?.open(&component, fixture).await.map_err(ToolError::from)?;
+    let report = bench.call().await.map_err(|error| fixture_error(&asked.fixture, error))?;
+    let again = matches!(&report.ending, Ending::Failure { kind, .. } if *kind == failed);
+    if asked.plugin.json {
+        return output::json(&json!({"failed": failed, "fails_again": again, "report": call_report_json(&report)}));
+    }
+    let mut lines = call_lines(&report);
+    lines.push(if again {
+        format!("it fails as it did in the host: {failed}")
+    } else {
+        format!("it does not fail as it did in the host ({failed})")
+    });
+    output::lines(&lines)
 }
 
 fn read(path: &Path) -> Result<Fixture, CliError> {

@@ -81,6 +81,9 @@ fn plugin_to_json(plugin: &PluginConfig) -> Value {
     json!({
         "file": plugin.file,
         "sha256": plugin.sha256.map(|digest| digest.to_string()),
+        "minisign": plugin.minisign.is_some(),
+        "watch": plugin.watch,
+        "shadow": plugin.shadow.as_ref().map(|shadow| &shadow.file),
         "required": plugin.required,
         "config": settings,
         "grants": plugin.grants.keys().collect::<Vec<_>>(),

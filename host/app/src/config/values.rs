@@ -381,6 +381,9 @@ fn log(shape: shape::Log, problems: &mut Problems) -> Option<LogConfig> {
 fn plugins(shapes: BTreeMap<String, PluginConfig>, folder: &Path) -> BTreeMap<String, PluginConfig> {
     let absolute = |mut plugin: PluginConfig| {
         plugin.file = folder.join(&plugin.file);
+        if let Some(shadow) = &mut plugin.shadow {
+            shadow.file = folder.join(&shadow.file);
+        }
         plugin
     };
     shapes.into_iter().map(|(name, plugin)| (name, absolute(plugin))).collect()

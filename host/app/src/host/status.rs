@@ -23,6 +23,9 @@ use crate::admin::server::StatusSource;
 /// More than a report of readiness can have.
 const REPORT_BYTES_MAX: usize = 256 * 1024;
 
+/// Why a plugin that is switched off is not asked.
+const SWITCHED_OFF: &str = "switched off by the operator; `xthonpay plugins enable` switches it on";
+
 /// Reads the status of a running host.
 pub(super) struct HostStatus {
     router: Router,
@@ -85,10 +88,12 @@ pub(super) fn plugin_health(plugins: &PluginHost, required: &BTreeSet<String>) -
     bound
         .map(|report| ComponentHealth {
             // A pause is no reason to take no requests: the failure policy is what the operator chose for it.
-            required: required.contains(&report.name) && !matches!(report.state, PluginState::LeftAlone { .. }),
+            required: required.contains(&report.name)
+                && !matches!(report.state, PluginState::LeftAlone { .. } | PluginState::SwitchedOff { .. }),
             name: format!("plugin:{}", report.name),
             problem: match report.state {
                 PluginState::Failed { reason } | PluginState::LeftAlone { reason, .. } => Some(reason),
+                PluginState::SwitchedOff { .. } => Some(SWITCHED_OFF.to_owned()),
                 PluginState::Active { .. } | PluginState::Unbound => None,
             },
         })
@@ -103,6 +108,9 @@ pub(crate) fn plugin_line(report: PluginReport) -> PluginLine {
             ("left-alone", Some(digest.to_string()), Some(about.version), Some(reason))
         }
         PluginState::Failed { reason } => ("failed", None, None, Some(reason)),
+        PluginState::SwitchedOff { digest } => {
+            ("switched-off", digest.map(|digest| digest.to_string()), None, Some(SWITCHED_OFF.to_owned()))
+        }
         PluginState::Unbound => ("unbound", None, None, None),
     };
     let hook = report.hook.map(|hook| hook.to_string());

@@ -16,12 +16,17 @@ use crate::instance::CallState;
 /// A chain that the guest has opened.
 #[expect(unreachable_pub, reason = "the generated bindings re-export it")]
 pub struct OpenChain {
+    name: String,
     reader: Arc<dyn ChainReader>,
 }
 
 impl CallState {
     fn reader(&self, handle: &Resource<OpenChain>) -> Result<Arc<dyn ChainReader>, Refusal> {
         Ok(Arc::clone(&self.table.get(handle)?.reader))
+    }
+
+    fn chain_name(&self, handle: &Resource<OpenChain>) -> Result<String, Refusal> {
+        Ok(self.table.get(handle)?.name.clone())
     }
 
     /// The merchant of the call. To a call about nobody nothing belongs.
@@ -48,12 +53,19 @@ impl wit::HostNetwork for CallState {
         let granted = self.profile.borrowed.chains.iter().find(|(known, _)| known.as_str() == name);
         let Some((_, reader)) = granted else { return Err(self.not_granted(Capability::Chain, &name)) };
         let reader = Arc::clone(reader);
-        Ok(self.table.push(OpenChain { reader })?)
+        Ok(self.table.push(OpenChain { name, reader })?)
     }
 
     async fn tip(&mut self, handle: Resource<OpenChain>) -> Result<wit::Tip, Refusal> {
         self.meter.count_host_call()?;
-        let at = self.reader(&handle)?.tip().await.map_err(refusal)?;
+        let (name, at) = (self.chain_name(&handle)?, self.reader(&handle)?.tip().await.map_err(refusal)?);
+        let number = |number: u64| toml::Value::Integer(i64::try_from(number).unwrap_or(i64::MAX));
+        let facts = [
+            ("height", number(at.tip.number.0)),
+            ("block-time", number(at.tip.time.as_millis())),
+            ("final-height", number(at.finalized.number.0)),
+        ];
+        self.lent.chain(&name, facts);
         Ok(wit::Tip {
             height: at.tip.number.0,
             hash: at.tip.hash.to_string(),
@@ -92,7 +104,8 @@ impl wit::HostNetwork for CallState {
 
     async fn fee(&mut self, handle: Resource<OpenChain>) -> Result<wit::FeeEstimate, Refusal> {
         self.meter.count_host_call()?;
-        let fee = self.reader(&handle)?.fee().await.map_err(refusal)?;
+        let (name, fee) = (self.chain_name(&handle)?, self.reader(&handle)?.fee().await.map_err(refusal)?);
+        self.lent.chain(&name, [("per-gas", fee.per_gas.to_decimal(fee.decimals).into())]);
         Ok(wit::FeeEstimate {
             asset: fee.asset.to_string(),
             per_gas: fee.per_gas.to_decimal(fee.decimals),

@@ -12,7 +12,7 @@ use xthonpay_payments::port::lending::upstream::{Method, UpstreamError, Upstream
 use super::refusal::Refusal;
 use crate::bindings::base::xthonpay::host::http as wit;
 use crate::grant::Capability;
-use crate::instance::CallState;
+use crate::instance::{CallState, Effects};
 use crate::limits::Limit;
 
 /// Bytes of a path with its query.
@@ -78,6 +78,9 @@ impl wit::HostEndpoint for CallState {
         if !grant.paths.is_empty() && !grant.paths.iter().any(|prefix| request.path.starts_with(prefix)) {
             return Err(Refusal::denied("path", format!("the path begins like none of {}", key("paths"))));
         }
+        if self.profile.effects == Effects::None && request.method != Method::Get {
+            return Err(Refusal::denied("candidate", "a candidate that is only compared may only GET"));
+        }
         let allowed = self.profile.limits.get(Limit::HttpRequests);
         if self.requests >= allowed {
             let key = self.limit_key(Limit::HttpRequests);
@@ -89,7 +92,10 @@ impl wit::HostEndpoint for CallState {
         }
         let upstream = std::sync::Arc::clone(&grant.upstream);
         self.requests = self.requests.saturating_add(1);
-        let answer = upstream.send(request).await.map_err(|error| match error {
+        let sent = upstream.send(request).await;
+        let shown = sent.as_ref().map(|answer| (answer.status, answer.body.as_slice())).map_err(ToString::to_string);
+        self.lent.answer(label.as_str(), shown.as_ref().map(|answer| *answer).map_err(String::as_str));
+        let answer = sent.map_err(|error| match error {
             UpstreamError::Invalid { reason } => Refusal::invalid("request", reason),
             UpstreamError::TooLarge { .. } => {
                 let key = self.limit_key(Limit::HttpAnswerKib);

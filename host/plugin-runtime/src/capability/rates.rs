@@ -33,6 +33,7 @@ impl Host for CallState {
             RateError::UnknownPair { .. } => Refusal::not_found("unknown_pair", error.to_string()),
             RateError::Stale { .. } => Refusal::unavailable("no_fresh_rate", "no rate of the pair is fresh enough"),
         })?;
+        self.lent.rate(&pair.0, &pair.1, &quote.rate);
         let quote =
             Quote { rate: quote.rate, taken: quote.taken.as_millis(), provider: quote.provider, attrs: Vec::new() };
         if self.quotes.len() < ANSWERS_MAX {

@@ -9,7 +9,7 @@ use xthonpay_payments::port::lending::attestation::{AttestError, Statement};
 use super::refusal::Refusal;
 use crate::bindings::base::xthonpay::host::signing as wit;
 use crate::grant::Capability;
-use crate::instance::CallState;
+use crate::instance::{CallState, Effects};
 
 /// A signer that the guest has opened.
 #[expect(unreachable_pub, reason = "the generated bindings re-export it")]
@@ -48,6 +48,9 @@ impl wit::HostSigner for CallState {
         if !grant.purposes.contains(&purpose) {
             let key = format!("plugins.{}.grants.signing.{label}.purposes", self.profile.name);
             return Err(Refusal::denied("purpose", format!("the purpose is not among {key}")));
+        }
+        if self.profile.effects == Effects::None {
+            return Err(Refusal::denied("candidate", "a candidate that is only compared signs nothing"));
         }
         if !borrowed.may_sign(&label, grant, self.call.at) {
             let key = format!("plugins.{}.grants.signing.{label}.per_minute", self.profile.name);

@@ -184,6 +184,9 @@ impl wit::HostSpace for CallState {
         self.meter.count_host_call()?;
         let (space, _) = self.space(&handle)?;
         let seen = self.see(&space, &key_of(&key)?).await?;
+        if let Some(item) = &seen.item {
+            self.lent.value(space.label.as_str(), &key, &item.value);
+        }
         let told = |item: Item| wit::Item { value: item.value, revision: item.revision, attrs: Vec::new() };
         Ok(seen.item.map(told))
     }

@@ -25,7 +25,7 @@ use crate::bindings::base::xthonpay::host::storage::HostSpace as _;
 use crate::bindings::base::xthonpay::host::types::HostError;
 use crate::bindings::base::xthonpay::host::{chain, http, signing, storage};
 use crate::hook::Hook;
-use crate::instance::{Call, CallState, Profile};
+use crate::instance::{Call, CallState, Effects, Profile};
 use crate::limits::Limits;
 use crate::loan::Borrowed;
 use crate::settings::Settings;
@@ -147,7 +147,8 @@ fn call_with_quota(shelf: &Arc<Shelf>, limits: &str, quota_kib: u32) -> CallStat
     let borrowed = Borrowed::resolve("mine", &toml::from_str(&grants).expect("well formed"), &loans, &mut problems);
     let limits = Limits::resolve("mine", Hook::BotFlow, &toml::from_str(limits).expect("known keys"), &mut problems);
     assert_eq!(problems, []);
-    let profile = Profile { name: "mine".to_owned(), settings: Settings::default(), limits, borrowed };
+    let profile =
+        Profile { name: "mine".to_owned(), settings: Settings::default(), limits, borrowed, effects: Effects::Granted };
     CallState::new(Arc::new(profile), Call { function: "handle", id: "handle:1".to_owned(), at: NOW, merchant: None })
 }
 

@@ -4,9 +4,10 @@
 //! where it is done.
 
 use core::time::Duration;
+use std::sync::Arc;
 
 use async_trait::async_trait;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tracing::warn;
 use wasmtime::Store;
 use wasmtime::component::{Instance, InstancePre};
@@ -18,12 +19,12 @@ use xthonpay_payments::port::bot::{
 use xthonpay_payments::port::hooks::HookFailure;
 use xthonpay_payments::port::lending::storage::Answered;
 
-use super::{Bound, Hook, Served, answer_of, attrs_bytes, bad, call_id, call_info};
+use super::{Asked, Bound, Hook, Served, answer_of, attrs_bytes, bad, call_id, call_info};
 use crate::bindings::base::xthonpay::host::types as wit;
 use crate::bindings::bot_flow::exports::xthonpay::hooks::bot_flow as wit_bot;
 use crate::bindings::bot_flow::{self as bindings, BotFlowHookPre};
 use crate::fault::CallFault;
-use crate::instance::{Call, CallState, Ended};
+use crate::instance::{Call, CallState};
 use crate::plain_text::one_line;
 
 const HANDLE: &str = "handle";
@@ -96,18 +97,24 @@ impl Bound<BotFlowHook> {
         memory: Option<&[u8]>,
         call: Call,
     ) -> Result<Answered<Vec<Effect>>, CallFault> {
-        let info = call_info(&call, update.attempt.saturating_add(1));
-        let (asked, memory) = (update_to_wit(update), memory.map(<[u8]>::to_vec));
-        let bytes = update_bytes(&asked).saturating_add(memory.as_ref().map_or(0, Vec::len));
-        let effects = self.call(call, bytes, move |store, linked| {
-            Box::pin(async move {
-                let guest = linked.instantiate_async(&mut *store).await?;
-                guest.xthonpay_hooks_bot_flow().call_handle(store, &info, &asked, memory.as_deref()).await
-            })
-        });
-        let Ended { answer, writes, growth } = effects.await?;
-        self.check_output(answer.iter().map(effect_bytes).sum())?;
-        Ok(self.keep(effects_from_wit(&self.name, answer)?, writes, &growth))
+        let attempt = update.attempt.saturating_add(1);
+        let info = call_info(&call, attempt);
+        let told = Arc::new((update_to_wit(update), memory.map(<[u8]>::to_vec)));
+        let bytes = update_bytes(&told.0).saturating_add(told.1.as_ref().map_or(0, Vec::len));
+        let shown = Arc::clone(&told);
+        let input = Box::new(move || json!({"update": &shown.0, "memory": &shown.1}));
+        let effects = self.call(
+            Asked { call, attempt, bytes, input },
+            move |store, linked| {
+                Box::pin(async move {
+                    let guest = linked.instantiate_async(&mut *store).await?;
+                    guest.xthonpay_hooks_bot_flow().call_handle(store, &info, &told.0, told.1.as_deref()).await
+                })
+            },
+            |effects: &Vec<wit_bot::Effect>| effects.iter().map(effect_bytes).sum(),
+            |effects| effects_from_wit(&self.name, effects),
+        );
+        effects.await
     }
 }
 

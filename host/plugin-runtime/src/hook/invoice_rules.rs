@@ -3,9 +3,10 @@
 //! Answers are checked here for being values at all; the use cases clamp them to the host's bounds.
 
 use core::time::Duration;
+use std::sync::Arc;
 
 use async_trait::async_trait;
-use serde_json::Value;
+use serde_json::{Value, json};
 use wasmtime::Store;
 use wasmtime::component::{Instance, InstancePre};
 use xthonpay_domain::amount::{Amount, Decimals};
@@ -16,13 +17,14 @@ use xthonpay_payments::port::hooks::{Draft, DraftRuling, HookFailure, InvoiceRul
 use xthonpay_payments::port::lending::storage::Answered;
 
 use super::{
-    Bound, Hook, Served, answer_of, attrs_bytes, bad, call_id, call_info, money, refusal_code, sentence, transfers,
+    Asked, Bound, Hook, Served, answer_of, attrs_bytes, bad, call_id, call_info, money, refusal_code, sentence,
+    transfers,
 };
 use crate::bindings::base::xthonpay::host::types as wit;
 use crate::bindings::invoice_rules::exports::xthonpay::hooks::invoice_rules as wit_rules;
 use crate::bindings::invoice_rules::{self as bindings, InvoiceRulesHookPre};
 use crate::fault::CallFault;
-use crate::instance::{Call, CallState, Ended};
+use crate::instance::{Call, CallState};
 
 const ON_DRAFT: &str = "on-draft";
 const ON_PAYMENT: &str = "on-payment";
@@ -81,39 +83,55 @@ impl InvoiceRules for Bound<InvoiceRulesHook> {
 
 impl Bound<InvoiceRulesHook> {
     async fn draft_ruling(&self, draft: &Draft, call: Call) -> Result<Answered<DraftRuling>, CallFault> {
-        let info = call_info(&call, 1);
-        let asked = draft_to_wit(draft);
-        let bytes = draft_bytes(&asked);
-        let ruling = self.call(call, bytes, move |store, linked| {
-            Box::pin(async move {
-                let guest = linked.instantiate_async(&mut *store).await?;
-                guest.xthonpay_hooks_invoice_rules().call_on_draft(store, &info, &asked).await
-            })
-        });
-        let Ended { answer, writes, growth } = ruling.await?;
-        self.check_output(ruling_bytes(&answer))?;
-        Ok(self.keep(ruling_from_wit(answer, draft.decimals)?, writes, &growth))
+        let (info, told) = (call_info(&call, 1), Arc::new(draft_to_wit(draft)));
+        let (bytes, shown) = (draft_bytes(&told), Arc::clone(&told));
+        let asked = Asked { call, attempt: 1, bytes, input: Box::new(move || json!({"draft": &*shown})) };
+        let decimals = draft.decimals;
+        let ruling = self.call(
+            asked,
+            move |store, linked| {
+                Box::pin(async move {
+                    let guest = linked.instantiate_async(&mut *store).await?;
+                    guest.xthonpay_hooks_invoice_rules().call_on_draft(store, &info, &told).await
+                })
+            },
+            ruling_bytes,
+            |ruling| ruling_from_wit(ruling, decimals),
+        );
+        ruling.await
     }
 
     async fn payment_advice(&self, review: &PaymentReview, call: Call) -> Result<Answered<Advice>, CallFault> {
-        let invoice = &review.invoice;
-        let info = call_info(&call, review.attempt.saturating_add(1));
-        let view = invoice_to_wit(invoice, review.decimals);
-        let transfers = transfers::of_invoice(&review.deposits, &invoice.terms.asset, review.decimals, review.tip);
-        let bytes = view_bytes(&view).saturating_add(transfers.iter().map(transfer_bytes).sum());
-        let advice = self.call(call, bytes, move |store, linked| {
-            Box::pin(async move {
-                let guest = linked.instantiate_async(&mut *store).await?;
-                guest.xthonpay_hooks_invoice_rules().call_on_payment(store, &info, &view, &transfers).await
-            })
-        });
-        let Ended { answer, writes, growth } = advice.await?;
-        let advice = match answer {
-            wit_rules::Advice::Settle => Advice::Settle,
-            wit_rules::Advice::Wait => Advice::Wait,
-            wit_rules::Advice::Review => Advice::Review,
-        };
-        Ok(self.keep(advice, writes, &growth))
+        let attempt = review.attempt.saturating_add(1);
+        let info = call_info(&call, attempt);
+        let view = invoice_to_wit(&review.invoice, review.decimals);
+        let asset = &review.invoice.terms.asset;
+        let payments = transfers::of_invoice(&review.deposits, asset, review.decimals, review.tip);
+        let bytes = view_bytes(&view).saturating_add(payments.iter().map(transfer_bytes).sum());
+        let told = Arc::new((view, payments));
+        let shown = Arc::clone(&told);
+        let input = Box::new(move || json!({"invoice": &shown.0, "transfers": &shown.1}));
+        let asked = Asked { call, attempt, bytes, input };
+        let advice = self.call(
+            asked,
+            move |store, linked| {
+                Box::pin(async move {
+                    let guest = linked.instantiate_async(&mut *store).await?;
+                    guest.xthonpay_hooks_invoice_rules().call_on_payment(store, &info, &told.0, &told.1).await
+                })
+            },
+            |_| 0,
+            |advice| Ok(advice_from_wit(advice)),
+        );
+        advice.await
+    }
+}
+
+fn advice_from_wit(advice: wit_rules::Advice) -> Advice {
+    match advice {
+        wit_rules::Advice::Settle => Advice::Settle,
+        wit_rules::Advice::Wait => Advice::Wait,
+        wit_rules::Advice::Review => Advice::Review,
     }
 }
 

@@ -2,15 +2,17 @@
 //!
 //! The host signs and adds its own headers afterwards; a format can neither set nor see them.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
-use serde_json::Value;
+use serde_json::{Value, json};
 use wasmtime::Store;
 use wasmtime::component::{Instance, InstancePre};
 use xthonpay_domain::amount::Decimals;
 use xthonpay_domain::event::Event;
 use xthonpay_payments::port::hooks::{HookFailure, Rendered, WebhookFormat};
 
-use super::{Bound, Hook, Served, answer_of, attrs_bytes, bad, call_id, call_info};
+use super::{Asked, Bound, Hook, Served, answer_of, attrs_bytes, bad, call_id, call_info};
 use crate::bindings::webhook_format::exports::xthonpay::hooks::webhook_format as wit_format;
 use crate::bindings::webhook_format::{self as bindings, WebhookFormatHookPre};
 use crate::fault::CallFault;
@@ -85,19 +87,24 @@ impl WebhookFormat for Bound<WebhookFormatHook> {
 impl Bound<WebhookFormatHook> {
     async fn rendered(&self, event: &Event, target: &str, call: Call) -> Result<Option<Rendered>, CallFault> {
         let info = call_info(&call, 1);
-        let fact = event_to_wit(event);
-        let target = target.to_owned();
+        let told = Arc::new((event_to_wit(event), target.to_owned()));
+        let (fact, target) = &*told;
         let bytes = fact.data_json.len().saturating_add(fact.id.len()).saturating_add(target.len());
-        let message = self.call(call, bytes, move |store, linked| {
-            Box::pin(async move {
-                let guest = linked.instantiate_async(&mut *store).await?;
-                guest.xthonpay_hooks_webhook_format().call_render(store, &info, &fact, &target).await
-            })
-        });
+        let shown = Arc::clone(&told);
+        let input = Box::new(move || json!({"event": &shown.0, "target": &shown.1}));
+        let message = self.call(
+            Asked { call, attempt: 1, bytes, input },
+            move |store, linked| {
+                Box::pin(async move {
+                    let guest = linked.instantiate_async(&mut *store).await?;
+                    guest.xthonpay_hooks_webhook_format().call_render(store, &info, &told.0, &told.1).await
+                })
+            },
+            |message| message.as_ref().map_or(0, message_bytes),
+            |message: Option<wit_format::Message>| message.map(message_from_wit).transpose(),
+        );
         // The world of formats has no storage: there is nothing to keep.
-        let Some(message) = message.await?.answer else { return Ok(None) };
-        self.check_output(message_bytes(&message))?;
-        message_from_wit(message).map(Some)
+        Ok(message.await?.answer)
     }
 }
 

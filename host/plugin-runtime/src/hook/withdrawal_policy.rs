@@ -3,8 +3,10 @@
 //! A policy can only tighten, which the use case sees to; here its answer is checked for being one. Whatever fails is closed:
 //! there is no failure policy to choose.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
-use serde_json::Value;
+use serde_json::{Value, json};
 use wasmtime::Store;
 use wasmtime::component::{Instance, InstancePre};
 use xthonpay_domain::amount::{Amount, Decimals};
@@ -14,12 +16,12 @@ use xthonpay_payments::port::hooks::{
 };
 use xthonpay_payments::port::lending::storage::Answered;
 
-use super::{Bound, Hook, Served, answer_of, bad, call_id, call_info, money, refusal_code, sentence};
+use super::{Asked, Bound, Hook, Served, answer_of, bad, call_id, call_info, money, refusal_code, sentence};
 use crate::bindings::base::xthonpay::host::types as wit;
 use crate::bindings::withdrawal_policy::exports::xthonpay::hooks::withdrawal_policy as wit_policy;
 use crate::bindings::withdrawal_policy::{self as bindings, WithdrawalPolicyHookPre};
 use crate::fault::CallFault;
-use crate::instance::{Call, CallState, Ended};
+use crate::instance::{Call, CallState};
 
 const REVIEW: &str = "review";
 
@@ -64,17 +66,20 @@ impl WithdrawalPolicy for Bound<WithdrawalPolicyHook> {
 impl Bound<WithdrawalPolicyHook> {
     async fn verdict(&self, request: &WithdrawalRequest, call: Call) -> Result<Answered<WithdrawalVerdict>, CallFault> {
         let info = call_info(&call, 1);
-        let asked = request_to_wit(request);
-        let bytes = request_bytes(&asked);
-        let verdict = self.call(call, bytes, move |store, linked| {
-            Box::pin(async move {
-                let guest = linked.instantiate_async(&mut *store).await?;
-                guest.xthonpay_hooks_withdrawal_policy().call_review(store, &info, &asked).await
-            })
-        });
-        let Ended { answer, writes, growth } = verdict.await?;
-        self.check_output(answer.code.len().saturating_add(answer.message.len()))?;
-        Ok(self.keep(verdict_from_wit(answer)?, writes, &growth))
+        let told = Arc::new(request_to_wit(request));
+        let (bytes, shown) = (request_bytes(&told), Arc::clone(&told));
+        let verdict = self.call(
+            Asked { call, attempt: 1, bytes, input: Box::new(move || json!({"request": &*shown})) },
+            move |store, linked| {
+                Box::pin(async move {
+                    let guest = linked.instantiate_async(&mut *store).await?;
+                    guest.xthonpay_hooks_withdrawal_policy().call_review(store, &info, &told).await
+                })
+            },
+            |verdict| verdict.code.len().saturating_add(verdict.message.len()),
+            verdict_from_wit,
+        );
+        verdict.await
     }
 }
 

@@ -64,7 +64,7 @@ async fn after_the_pause_it_is_called_again_and_a_version_that_is_loaded_anew_at
     assert_failure(&next, "on-draft", OnFailure::Builtin, true, &["tried again in 2 s"]);
 
     fs::write(bench.path("subject.wasm"), Guest::rules().component()).expect("writes");
-    host.reload(NAME, &bench.config.plugins[NAME]).await.expect("loads");
+    host.reload(NAME, &bench.config.plugins[NAME], false).await.expect("loads");
     assert!(rules(&host).on_draft(&order(8)).await.is_ok());
     assert!(!host.is_degraded());
 }

@@ -112,7 +112,8 @@ async fn a_guest_that_begins_too_large_is_not_loaded() {
     let refusal = Bench::rules(&guest, "").refusal().await;
     assert_words(&refusal, &["linear memory (38 MiB)", "plugins.subject.limits.memory_mib"]);
     Bench::rules(&guest, "limits = { memory_mib = 64 }").host().await;
-    let refusal = Bench::rules(&Guest::rules().with("(memory $second 1)"), "").refusal().await;
+    let guest = Guest::rules().with("(memory $second 1)");
+    let refusal = Bench::rules(&guest, "limits = { memories = 1 }").refusal().await;
     assert_words(&refusal, &["plugins.subject.limits.memories (1)"]);
     let guest = Guest::rules().capability("log");
     let refusal = Bench::rules(&guest, "limits = { instances = 1 }").refusal().await;

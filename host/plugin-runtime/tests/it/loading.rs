@@ -346,7 +346,7 @@ async fn endpoints_choose_among_the_offered_formats_and_the_bound_one() {
     assert!(host.is_degraded());
     // One that is offered can be exchanged like one that is bound.
     fs::write(bench.path("broken.wasm"), Guest::format().component()).expect("writes");
-    host.reload("broken", &bench.config.plugins["broken"]).await.expect("loads");
+    host.reload("broken", &bench.config.plugins["broken"], false).await.expect("loads");
     assert_eq!(serves("broken").await, Some(true));
     assert!(!host.is_degraded());
 }

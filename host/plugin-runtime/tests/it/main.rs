@@ -11,5 +11,6 @@ mod facts;
 mod left_alone;
 mod limits;
 mod loading;
+mod operating;
 mod policies;
 mod reloading;

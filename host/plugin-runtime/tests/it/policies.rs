@@ -138,7 +138,7 @@ async fn the_strictest_of_several_counts_and_each_can_be_exchanged() {
     let mut milder = Guest::policy();
     let code = milder.verdict(1, "code_first", "Give your code.");
     bench.add("strict", "withdrawal-policy", &milder.function("review", &code).component(), "");
-    host.reload("strict", &bench.config.plugins["strict"]).await.expect("loads");
+    host.reload("strict", &bench.config.plugins["strict"], false).await.expect("loads");
     assert_eq!(verdict(&host).await.0, WithdrawalRuling::RequireTotp);
 }
 
@@ -150,7 +150,7 @@ async fn every_call_is_counted_by_how_it_ended() {
     let wrong = bad.verdict(3, "Not A Word", "No.");
     for (body, outcome) in [("unreachable", "trapped"), (wrong.as_str(), "bad_output")] {
         let bench = Bench::policy(&bad.clone().function("review", body), "");
-        host.reload(NAME, &bench.config.plugins[NAME]).await.expect("loads");
+        host.reload(NAME, &bench.config.plugins[NAME], false).await.expect("loads");
         verdict(&host).await;
         let all = host.tally().all();
         let [(plugin, function, tally)] = &all[..] else { unreachable!("one function of one plugin: {all:?}") };

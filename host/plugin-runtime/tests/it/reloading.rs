@@ -36,12 +36,12 @@ async fn a_new_version_serves_at_once_and_a_bad_one_never() {
 
     fs::write(bench.path("subject.wasm"), for_seconds(90).component()).expect("writes");
     assert_eq!(seconds(&host).await, 60, "a changed file alone changes nothing");
-    host.reload(NAME, &config).await.expect("loads");
+    host.reload(NAME, &config, false).await.expect("loads");
     assert_eq!(seconds(&host).await, 90);
 
     let bad = for_seconds(120).function("check-config", "unreachable");
     fs::write(bench.path("subject.wasm"), bad.component()).expect("writes");
-    let error = host.reload(NAME, &config).await.expect_err("does not load");
+    let error = host.reload(NAME, &config, false).await.expect_err("does not load");
     assert!(matches!(error, ReloadError::Refused { .. }), "{error}");
     assert_words(&error.to_string(), &["plugin subject, hook invoice-rules", "the old one serves on", "check-config"]);
     assert_eq!(seconds(&host).await, 90);
@@ -68,7 +68,7 @@ async fn a_call_ends_with_the_version_that_it_began_with() {
     let old = rules(&host);
     let exchange = async {
         tokio::time::sleep(Duration::from_millis(1)).await;
-        host.reload(NAME, &config).await.expect("loads");
+        host.reload(NAME, &config, false).await.expect("loads");
         seconds(&host).await
     };
     let (answer, after) = tokio::join!(old.on_draft(&question), exchange);
@@ -81,7 +81,7 @@ async fn a_call_ends_with_the_version_that_it_began_with() {
 async fn only_bound_plugins_are_exchanged() {
     let bench = Bench::rules(&for_seconds(60), "");
     let host = bench.host().await;
-    let error = host.reload("nobody", &bench.config.plugins[NAME]).await.expect_err("is not bound");
+    let error = host.reload("nobody", &bench.config.plugins[NAME], false).await.expect_err("is not bound");
     assert!(matches!(error, ReloadError::NotBound { .. }), "{error}");
 }
 
@@ -124,7 +124,7 @@ async fn no_call_is_dropped_or_mixed_while_a_plugin_is_exchanged_a_hundred_times
     }
     for number in 1..=EXCHANGES {
         bench.add(NAME, "invoice-rules", &versions[number % 2], "");
-        host.reload(NAME, &bench.config.plugins[NAME]).await.expect("loads");
+        host.reload(NAME, &bench.config.plugins[NAME], false).await.expect("loads");
         exchanged.store(number, Ordering::Relaxed);
     }
     let answers = callers.join_all().await;
