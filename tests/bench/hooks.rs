@@ -4,6 +4,7 @@
 //! answer out and checked. The limit is the same code, compiled into this program and called on the SDK's bench.
 
 mod facts;
+mod languages;
 
 use core::hint::black_box;
 use std::collections::BTreeMap;
@@ -53,6 +54,7 @@ pub(crate) async fn run() -> Result<Report, BoxError> {
     figures.extend(render(format).await?);
     figures.push(Figure::new("load_both_compiling", cold, "ms"));
     figures.push(Figure::new("load_both_from_cache", warm, "ms"));
+    figures.extend(languages::run().await?);
     let method =
         format!("{CALLS} calls through the port, after {WARM_UP_CALLS}; baseline: the same code called natively");
     Ok(Report { bench: "hooks", method, figures })

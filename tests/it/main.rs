@@ -32,5 +32,6 @@ mod shops;
 mod signatures;
 mod swap;
 mod test_mode;
+mod tutorials;
 mod webhooks;
 mod world;

@@ -2,9 +2,10 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::{Value, json};
+use tokio::time::Instant;
 use xthonpay_tests::BoxError;
 use xthonpay_tests::chain::Mining;
 use xthonpay_tests::host::{HostProcess, PluginEntry, run_within};

@@ -31,6 +31,8 @@ pub struct Measured {
     pub instantiate_us: [u64; 2],
     /// The function, the same.
     pub call_us: [u64; 2],
+    /// Both together, the same.
+    pub total_us: [u64; 2],
     /// Linear memory of an instance, in KiB.
     pub memory_kib: usize,
 }
@@ -53,7 +55,7 @@ pub async fn measure(path: &Path, fixture: &Path, calls: usize) -> Result<Measur
         let again = Instant::now();
         drop(workbench.open(&component, call.clone()).await?);
         let load_again = again.elapsed();
-        let (mut instances, mut functions, mut memory) = (Vec::new(), Vec::new(), 0);
+        let (mut instances, mut functions, mut both, mut memory) = (Vec::new(), Vec::new(), Vec::new(), 0);
         for number in 0..calls.saturating_add(WARM_UP) {
             let report = bench.call().await.map_err(|error| ToolError::Fixture { path: fixture.to_owned(), error })?;
             if let Ending::Failure { kind, text } = &report.ending {
@@ -62,6 +64,7 @@ pub async fn measure(path: &Path, fixture: &Path, calls: usize) -> Result<Measur
             if number >= WARM_UP {
                 instances.push(report.instantiate);
                 functions.push(report.call);
+                both.push(report.instantiate.saturating_add(report.call));
                 memory = memory.max(report.memory_bytes);
             }
         }
@@ -73,6 +76,7 @@ pub async fn measure(path: &Path, fixture: &Path, calls: usize) -> Result<Measur
             load_again_ms: millis(load_again),
             instantiate_us: quantiles(instances),
             call_us: quantiles(functions),
+            total_us: quantiles(both),
             memory_kib: memory.div_ceil(1_024),
         })
     };

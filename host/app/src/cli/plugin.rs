@@ -206,10 +206,12 @@ async fn bench(asked: &BenchPluginArguments) -> Result<(), CliError> {
     }
     let [instance_half, instance_most] = measured.instantiate_us;
     let [call_half, call_most] = measured.call_us;
+    let [half, most] = measured.total_us;
     output::lines(&[
         format!("loaded in {} ms, again in {} ms", measured.load_ms, measured.load_again_ms),
         format!("instance: p50 {instance_half} us, p99 {instance_most} us"),
         format!("call:     p50 {call_half} us, p99 {call_most} us"),
+        format!("together: p50 {half} us, p99 {most} us"),
         format!("memory:   {} KiB in an instance; {} calls", measured.memory_kib, measured.calls),
     ])
 }
