@@ -105,6 +105,46 @@ async fn plugins_in_python_from_nothing() -> Done {
     author.walk("bot-flow", "python", "handle").await
 }
 
+/// Runs a compiler of a project by hand, without what keeps WASI out.
+async fn compiled_with_wasi(project: &str, command: &str) -> Done {
+    let line = format!("cd {project} && {command} --output dist/wasi.wasm && cp plugin.toml dist/wasi.toml");
+    let output = run_within(BUILD_TIME_MAX, Path::new("/bin/sh"), &["-c", &line]).await?;
+    if output.status.success() { Ok(()) } else { Err(String::from_utf8_lossy(&output.stderr).into_owned().into()) }
+}
+
+#[tokio::test]
+async fn wasi_is_refused_by_name_unless_it_is_minimal_and_asked_for() -> Done {
+    let author = Author::new()?;
+    let folder = author.folder.path().display().to_string();
+    author.json(&["new", "wasi", "--hook", "invoice-rules", "--lang", "javascript", "--into", &folder]).await?;
+    let project = author.path("wasi");
+    let source = Path::new(&project).join("plugin.js");
+    let text = std::fs::read_to_string(&source)?;
+    let told =
+        "log.write(\"info\", `now ${Date.now()} drawn ${Math.random()}`, []);\n    // An option that is none is null.";
+    std::fs::write(&source, text.replacen("// An option that is none is null.", told, 1))?;
+    author.json(&["build", &project]).await?;
+    let qjs = "npx --no-install componentize-qjs --wit wit --world this-plugin --js plugin.js --sync";
+    compiled_with_wasi(&project, qjs).await?;
+    let component = author.path("wasi/dist/wasi.wasm");
+    let (success, _, told) = author.asked(&["check", &component]).await?;
+    assert!(!success && told.contains("wasi:cli/environment@0.2.") && told.contains("plugins.wasi.wasi"), "{told}");
+
+    let manifest = Path::new(&project).join("dist/wasi.toml");
+    let asking = std::fs::read_to_string(&manifest)?.replacen("[wants]", "[wants]\nwasi = \"minimal\"", 1);
+    std::fs::write(&manifest, asking)?;
+    assert_eq!(author.json(&["check", &component]).await?["loads"], true);
+    let fixture = author.path("wasi/fixtures/setting.toml");
+    let mut lines = Vec::new();
+    for _ in 0..2 {
+        let called = author.json(&["run", &component, "--fixture", &fixture]).await?;
+        lines.push(called["log"][0]["text"].as_str().unwrap_or_default().to_owned());
+    }
+    assert!(lines[0].starts_with("now 1800000000000 drawn 0."), "the time is that of the call: {lines:?}");
+    assert_eq!(lines[0], lines[1], "the same call, the same numbers");
+    Ok(())
+}
+
 /// A folder of the checkout with its links followed, so that nothing is built in the checkout.
 fn copy(from: &Path, to: &Path) -> Done {
     std::fs::create_dir_all(to)?;

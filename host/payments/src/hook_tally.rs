@@ -66,11 +66,65 @@ impl HookOutcome {
     }
 }
 
+/// The upper ends of the ranges in which times are counted, in microseconds: from a plain rule in Rust to a call that waits for
+/// an upstream.
+pub const RANGES_US: [u64; 14] =
+    [25, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 100_000, 500_000, 1_000_000, 5_000_000];
+
+/// How often something took how long.
+#[derive(Debug, Default)]
+pub struct Times {
+    /// By range; the last one is everything above.
+    ranges: [AtomicU64; RANGES_US.len() + 1],
+    nanos: AtomicU64,
+}
+
+impl Times {
+    fn count(&self, took: Duration) {
+        let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+        let place = RANGES_US.iter().position(|end| micros <= *end).unwrap_or(RANGES_US.len());
+        if let Some(range) = self.ranges.get(place) {
+            range.fetch_add(1, Ordering::Relaxed);
+        }
+        // Wraps after five hundred years of calls.
+        self.nanos.fetch_add(u64::try_from(took.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
+    /// How many were in each range of [`RANGES_US`], and above all of them.
+    #[must_use]
+    pub fn ranges(&self) -> Vec<u64> {
+        self.ranges.iter().map(|range| range.load(Ordering::Relaxed)).collect()
+    }
+
+    /// All of it together.
+    #[must_use]
+    pub fn total(&self) -> Duration {
+        Duration::from_nanos(self.nanos.load(Ordering::Relaxed))
+    }
+}
+
+/// What one call used.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct CallUse {
+    /// How long it waited for a place.
+    pub waited: Duration,
+    /// The most linear memory that it had, in bytes.
+    pub memory_bytes: u64,
+    /// Capabilities that it called.
+    pub host_calls: u64,
+    /// Lines of its log that were dropped.
+    pub dropped_lines: u64,
+}
+
 /// The counts of one function of one plugin.
 #[derive(Debug, Default)]
 pub struct FunctionTally {
     outcomes: [AtomicU64; HookOutcome::ALL.len()],
-    nanos: AtomicU64,
+    times: Times,
+    waits: Times,
+    memory_bytes_max: AtomicU64,
+    host_calls: AtomicU64,
+    dropped_lines: AtomicU64,
 }
 
 impl FunctionTally {
@@ -80,8 +134,45 @@ impl FunctionTally {
         if let Some(count) = place.and_then(|place| self.outcomes.get(place)) {
             count.fetch_add(1, Ordering::Relaxed);
         }
-        // Wraps after five hundred years of calls.
-        self.nanos.fetch_add(u64::try_from(took.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
+        self.times.count(took);
+    }
+
+    /// Counts what a call used.
+    pub fn note(&self, used: &CallUse) {
+        self.waits.count(used.waited);
+        self.memory_bytes_max.fetch_max(used.memory_bytes, Ordering::Relaxed);
+        self.host_calls.fetch_add(used.host_calls, Ordering::Relaxed);
+        self.dropped_lines.fetch_add(used.dropped_lines, Ordering::Relaxed);
+    }
+
+    /// How long calls took, from question to end.
+    #[must_use]
+    pub fn times(&self) -> &Times {
+        &self.times
+    }
+
+    /// How long calls waited for a place.
+    #[must_use]
+    pub fn waits(&self) -> &Times {
+        &self.waits
+    }
+
+    /// The most linear memory that a call has had, in bytes.
+    #[must_use]
+    pub fn memory_bytes_max(&self) -> u64 {
+        self.memory_bytes_max.load(Ordering::Relaxed)
+    }
+
+    /// Capabilities that calls have called.
+    #[must_use]
+    pub fn host_calls(&self) -> u64 {
+        self.host_calls.load(Ordering::Relaxed)
+    }
+
+    /// Lines of the log that were dropped.
+    #[must_use]
+    pub fn dropped_lines(&self) -> u64 {
+        self.dropped_lines.load(Ordering::Relaxed)
     }
 
     /// How many calls ended in each way.
@@ -90,12 +181,6 @@ impl FunctionTally {
             .into_iter()
             .zip(&self.outcomes)
             .map(|(outcome, count)| (outcome, count.load(Ordering::Relaxed)))
-    }
-
-    /// How long all calls took together.
-    #[must_use]
-    pub fn total(&self) -> Duration {
-        Duration::from_nanos(self.nanos.load(Ordering::Relaxed))
     }
 }
 
@@ -137,6 +222,17 @@ mod tests {
         let draft = &all[0].2;
         let counted: Vec<_> = draft.counts().filter(|(_, count)| *count > 0).collect();
         assert_eq!(counted, [(HookOutcome::Answered, 1), (HookOutcome::HostFailed, 1)]);
-        assert_eq!(draft.total(), Duration::from_millis(7));
+        assert_eq!(draft.times().total(), Duration::from_millis(7));
+    }
+
+    #[test]
+    fn times_fall_into_their_ranges() {
+        let tally = FunctionTally::default();
+        for micros in [0, 25, 26, 1_000, 5_000_000, 5_000_001, 60_000_000] {
+            tally.note(&CallUse { waited: Duration::from_micros(micros), memory_bytes: micros, ..CallUse::default() });
+        }
+        let ranges = tally.waits().ranges();
+        assert_eq!((ranges[0], ranges[1], ranges[5], ranges[13], ranges[14]), (2, 1, 1, 1, 2));
+        assert_eq!((ranges.iter().sum::<u64>(), tally.memory_bytes_max()), (7, 60_000_000));
     }
 }

@@ -1,6 +1,11 @@
 //! The contract in `wit/` keeps its own rules: it resolves, everything is documented, errors are typed, records
 //! can grow, nothing is asynchronous, and each world imports what its kind may need and no more.
 
+#[path = "contract/lock.rs"]
+mod lock;
+#[path = "contract/reference.rs"]
+mod reference;
+
 use std::collections::BTreeSet;
 use std::path::Path;
 
@@ -70,6 +75,45 @@ fn every_world_imports_what_its_kind_may_need_and_exports_its_hook() {
         let exports: BTreeSet<_> = world.exports.values().map(|item| interface_name(&resolve, item)).collect();
         let expected = ["plugin", hook].map(|interface| format!("xthonpay:hooks/{interface}@0.1.0"));
         assert_eq!(exports, BTreeSet::from(expected), "exports of {name}");
+    }
+}
+
+/// Set to write what is compared in place of comparing it.
+const WRITE: &str = "XTHONPAY_WRITE_CONTRACT";
+
+#[test]
+fn the_reference_is_that_of_the_contract() {
+    let (path, page) = (reference::beside_contract("REFERENCE.md"), reference::page(&contract()));
+    if std::env::var_os(WRITE).is_some() {
+        std::fs::write(&path, &page).expect("writes");
+    }
+    let kept = std::fs::read_to_string(&path).unwrap_or_default();
+    assert!(kept == page, "wit/REFERENCE.md is not of this contract: run with {WRITE}=1 to write it anew");
+}
+
+#[test]
+fn the_contract_changes_on_purpose_only() {
+    let (resolve, path) = (contract(), reference::beside_contract("contract.lock"));
+    let (version, digest) = (lock::version(&resolve), lock::digest(&resolve));
+    let mut locked = lock::read(&path);
+    if std::env::var_os(WRITE).is_some() && !(lock::is_frozen(&version) && locked.contains_key(&version)) {
+        locked.insert(version.clone(), digest.clone());
+        let lines: String = locked.iter().map(|(version, digest)| format!("{version} {digest}\n")).collect();
+        let head = "# The contract of each version: SHA-256 without descriptions. See README.md, \"Versions\".\n";
+        std::fs::write(&path, format!("{head}{lines}")).expect("writes");
+    }
+    let word = lock::changelog_word(&digest);
+    assert!(
+        locked.get(&version) == Some(&digest),
+        "the contract {version} is not the one in wit/contract.lock: undo the change, or (before 1.0.0) say in CHANGELOG.md what \
+         changed beside `{word}` and run with {WRITE}=1"
+    );
+    let changelog = std::fs::read_to_string(reference::beside_contract("../CHANGELOG.md")).expect("a changelog");
+    assert!(changelog.contains(word), "CHANGELOG.md does not name the contract `{word}` and what changed in it");
+    for (version, digest) in locked.iter().filter(|(version, _)| lock::is_frozen(version)) {
+        let mut frozen = Resolve::default();
+        frozen.push_dir(reference::beside_contract("frozen").join(version)).expect("a released contract stays");
+        assert_eq!(lock::digest(&frozen), *digest, "the released contract {version} was changed");
     }
 }
 

@@ -12,6 +12,7 @@ mod rates;
 pub(crate) mod refusal;
 pub(crate) mod signing;
 pub(crate) mod storage;
+pub(crate) mod wasi;
 
 use wasmtime::component::{HasSelf, Linker};
 

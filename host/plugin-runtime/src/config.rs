@@ -105,6 +105,8 @@ pub enum Wasi {
     /// Nothing.
     #[default]
     None,
+    /// What ordinary toolchains ask for, with nothing behind it: see `docs/grants.md`.
+    Minimal,
 }
 
 /// A value of a plugin's setting, as the operator wrote it.
@@ -198,7 +200,7 @@ mod tests {
             ("file = 'a'\non_failure = { draft = 'closed' }", "draft"),
             ("file = 'a'\non_failure = { on-draft = 'open' }", "open"),
             ("file = 'a'\nlimits = { cpu = 5 }", "cpu"),
-            ("file = 'a'\nwasi = 'minimal'", "minimal"),
+            ("file = 'a'\nwasi = 'all'", "minimal"),
             ("file = 'a'\nsha256 = 'abc'", "64"),
             ("file = 'a'\nminisign = 'abc'", "RW"),
             ("required = true", "file"),

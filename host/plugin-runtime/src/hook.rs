@@ -229,6 +229,9 @@ impl<H: Served> Bound<H> {
         if let Some((twin, work)) = twin {
             twin.ask(call.clone(), told(&ended), work);
         }
+        if let Some(tally) = self.tallies.get(call.function) {
+            tally.note(&traces.used());
+        }
         let Traces { writes, growth, lines, lent, .. } = traces;
         let judged = ended.and_then(|answer| answer.map_err(|error| declined(&error))).and_then(|answer| {
             let bytes = bytes(&answer);

@@ -16,12 +16,14 @@ use wasmtime::{Store, Trap, WasmBacktrace};
 use xthonpay_domain::id::MerchantId;
 use xthonpay_domain::time::Timestamp;
 
+use xthonpay_payments::hook_tally::CallUse;
 use xthonpay_payments::port::lending::storage::{ItemWrite, Space};
 
 use crate::admission::{Admission, Place};
 use crate::bindings::base::xthonpay::host::rates::Quote;
 use crate::capability::log::{LogBudget, LogLine};
 use crate::capability::storage::Staging;
+use crate::capability::wasi::WasiState;
 use crate::capture::LentOut;
 use crate::detached::{Panicked, Undroppable};
 use crate::engine::{Sandbox, TRACE_FRAMES_MAX};
@@ -84,6 +86,8 @@ pub(crate) struct CallState {
     pub(crate) quotes: Vec<((String, String), Quote)>,
     /// What it was lent so far.
     pub(crate) lent: LentOut,
+    /// What its output and its random numbers stand at.
+    pub(crate) wasi: WasiState,
 }
 
 impl CallState {
@@ -97,6 +101,7 @@ impl CallState {
             requests: 0,
             quotes: Vec::new(),
             lent: LentOut::default(),
+            wasi: WasiState::default(),
             meter: Meter::new(&profile.limits),
             log: LogBudget::new(&profile.limits),
             profile,
@@ -120,6 +125,23 @@ pub(crate) struct Traces {
     pub(crate) memory_bytes: usize,
     /// Capabilities that it called.
     pub(crate) host_calls: usize,
+    /// Lines of its log that were dropped.
+    pub(crate) dropped_lines: u64,
+    /// How long it waited for a place.
+    pub(crate) waited: Duration,
+}
+
+impl Traces {
+    /// What is counted of it.
+    pub(crate) fn used(&self) -> CallUse {
+        let count = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
+        CallUse {
+            waited: self.waited,
+            memory_bytes: count(self.memory_bytes),
+            host_calls: count(self.host_calls),
+            dropped_lines: self.dropped_lines,
+        }
+    }
 }
 
 /// The work of a guest in a fresh store: instantiate, call, return the answer.
@@ -160,19 +182,23 @@ impl Runner {
         R: Send + 'static,
         W: for<'a> FnOnce(&'a mut Store<CallState>) -> Work<'a, R> + Send + 'static,
     {
-        let place = match self.admission.enter().await {
+        let asked = Instant::now();
+        let place = self.admission.enter().await;
+        let waited = asked.elapsed();
+        let traces = || Traces { waited, ..Traces::default() };
+        let place = match place {
             Ok(place) => place,
-            Err(hit) => return (Err(self.fault(hit)), Traces::default()),
+            Err(hit) => return (Err(self.fault(hit)), traces()),
         };
         let wall = Duration::from_millis(self.profile.limits.get(Limit::WallMs));
         let span =
             debug_span!(target: "plugin", "call", plugin = self.profile.name, function = call.function, id = call.id);
         let store = self.store(call, wall);
         match timeout(wall, Undroppable::new(drive(store, place, work).instrument(span))).await {
-            Ok(Ok(ended)) => ended,
-            Ok(Err(Panicked)) => (Err(CallFault::Host { detail: "a panic" }), Traces::default()),
+            Ok(Ok((ended, left))) => (ended, Traces { waited, ..left }),
+            Ok(Err(Panicked)) => (Err(CallFault::Host { detail: "a panic" }), traces()),
             // The guest goes on without us until it ends at its next tick.
-            Err(_) => (Err(self.fault(LimitHit { limit: Limit::WallMs, used: None })), Traces::default()),
+            Err(_) => (Err(self.fault(LimitHit { limit: Limit::WallMs, used: None })), traces()),
         }
     }
 
@@ -202,6 +228,7 @@ where
     W: for<'a> FnOnce(&'a mut Store<CallState>) -> Work<'a, R>,
 {
     let answer = work(&mut store).await;
+    store.data_mut().flush_output();
     let state = store.data();
     let dropped = state.log.dropped();
     if dropped > 0 {
@@ -212,7 +239,8 @@ where
     let (writes, growth) = state.staging.take();
     let (memory_bytes, host_calls) = (state.meter.memory_bytes(), state.meter.host_calls());
     let (lines, lent) = (state.log.take_lines(), core::mem::take(&mut state.lent));
-    let traces = Traces { writes, growth, lines, lent, memory_bytes, host_calls };
+    let waited = Duration::ZERO;
+    let traces = Traces { writes, growth, lines, lent, memory_bytes, host_calls, dropped_lines: dropped, waited };
     // What the instance took is free again before its place is: there is enough for as many as there are places.
     drop(store);
     drop(place);

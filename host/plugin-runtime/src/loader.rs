@@ -16,9 +16,9 @@ use xthonpay_payments::port::lending::Loans;
 use crate::artefact::{Artefact, ArtefactFault, Proof, require_file};
 use crate::bindings::base::{Base, BasePre};
 use crate::breaker::Breaker;
-use crate::capability;
+use crate::capability::{self, wasi};
 use crate::capture::Captures;
-use crate::config::{PluginConfig, ShadowConfig};
+use crate::config::{PluginConfig, ShadowConfig, Wasi};
 use crate::engine::Sandbox;
 use crate::fault::{PluginFault, Problem, plugin_key};
 use crate::grant::Permitted;
@@ -129,6 +129,10 @@ impl Loader {
         let settings = Settings::resolve(name, &manifest.config, &config.config, &mut problems);
         let borrowed = Borrowed::resolve(name, &config.grants, &self.loans, &mut problems);
         let permitted = Permitted::resolve(name, H::HOOK, manifest.wanted(), &config.grants, &borrowed, &mut problems);
+        if manifest.wanted().wasi == Wasi::Minimal && config.wasi == Wasi::None {
+            let message = "the plugin wants `minimal` and is not granted it: set it, or bind another plugin".to_owned();
+            problems.push(Problem { key: plugin_key(name, "wasi"), message });
+        }
         policy::check(name, H::HOOK, &config.on_failure, &mut problems);
         if !problems.is_empty() {
             return Err(PluginFault::Config(problems));
@@ -137,7 +141,7 @@ impl Loader {
             warn!(plugin = name, grants = ?permitted.unused, "granted and not asked for by the plugin; not linked");
         }
         let Artefact { component, digest } = self.compile(name, config, &limits).await?;
-        let linked = self.link(&component, &permitted)?;
+        let linked = self.link(&component, &permitted, name, manifest.wanted().wasi)?;
         check_exports(&component, H::HOOK)?;
         let effects = self.effects;
         let runner = |settings, limits, borrowed| {
@@ -173,12 +177,26 @@ impl Loader {
     }
 
     /// Links exactly the capabilities that the component imports, each of which has to be permitted.
-    fn link(&self, component: &Component, permitted: &Permitted) -> Result<InstancePre<CallState>, PluginFault> {
+    fn link(
+        &self,
+        component: &Component,
+        permitted: &Permitted,
+        name: &str,
+        wasi: Wasi,
+    ) -> Result<InstancePre<CallState>, PluginFault> {
         let engine = &self.sandbox.engine;
         let mut linker = Linker::new(engine);
         let mut refused = Vec::new();
         for (import, _) in component.component_type().imports(engine) {
-            let linked = match permitted.admit(&one_line(import, TEXT_BYTES_MAX)) {
+            let import = one_line(import, TEXT_BYTES_MAX);
+            if wasi::is_wasi(&import) {
+                match wasi::admit(&import, name, wasi) {
+                    Ok(()) => wasi::link(&import, &mut linker).map_err(|error| mismatch(&error))?,
+                    Err(refusal) => refused.push(refusal),
+                }
+                continue;
+            }
+            let linked = match permitted.admit(&import) {
                 Ok(Some(capability)) => capability::link(capability, &mut linker),
                 Ok(None) => capability::link_types(&mut linker),
                 Err(refusal) => {
@@ -190,6 +208,10 @@ impl Loader {
         }
         if !refused.is_empty() {
             return Err(PluginFault::Imports(refused));
+        }
+        if wasi == Wasi::Minimal {
+            // All imports are admitted by now: what is left are functions of WASI that no plugin has a use for.
+            linker.define_unknown_imports_as_traps(component).map_err(|error| mismatch(&error))?;
         }
         linker.instantiate_pre(component).map_err(|error| mismatch(&error))
     }

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use thiserror::Error;
 
+use crate::config::Wasi;
 use crate::hook::Hook;
 use crate::settings::Declared;
 
@@ -116,6 +117,8 @@ pub(crate) struct Manifest {
 pub(crate) struct Wants {
     /// The capabilities that the plugin uses.
     pub(crate) capabilities: Vec<String>,
+    /// How much of WASI it needs.
+    pub(crate) wasi: Wasi,
     /// The labels that it opens, by capability, so that a missing grant is found when the plugin is loaded and not in a call.
     pub(crate) labels: BTreeMap<String, Vec<String>>,
 }
@@ -126,7 +129,8 @@ impl Wants {
         let labels = self.labels.iter();
         let labels =
             labels.flat_map(|(capability, labels)| labels.iter().map(move |label| format!("{capability}.{label}")));
-        self.capabilities.iter().cloned().chain(labels).collect()
+        let wasi = (self.wasi != Wasi::None).then(|| "wasi".to_owned());
+        self.capabilities.iter().cloned().chain(labels).chain(wasi).collect()
     }
 }
 

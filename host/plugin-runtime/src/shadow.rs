@@ -129,8 +129,9 @@ impl<H: Served> Twin<H> {
         tokio::spawn(async move {
             let linked = ready.linked.clone();
             let started = tokio::time::Instant::now();
-            let (ended, _) = ready.runner.run_traced(call.clone(), move |store| work(store, linked)).await;
+            let (ended, traces) = ready.runner.run_traced(call.clone(), move |store| work(store, linked)).await;
             if let Some(tally) = tally {
+                tally.note(&traces.used());
                 tally.count(
                     ended.as_ref().map_or_else(CallFault::outcome, |_| HookOutcome::Answered),
                     started.elapsed(),

@@ -20,7 +20,7 @@ use xthonpay_payments::port::clock::Clock;
 
 use crate::artefact::Digest;
 use crate::capability::log::LogLine;
-use crate::config::{PluginConfig, Wasi};
+use crate::config::PluginConfig;
 use crate::engine::{EngineError, Sandbox};
 use crate::fault::{CallFault, PluginFault};
 use crate::hook::{BotFlowHook, Hook, InvoiceRulesHook, Ready, Served, WebhookFormatHook, WithdrawalPolicyHook};
@@ -222,7 +222,7 @@ impl Workbench {
             limits: fixture.limits.clone(),
             on_failure: OnFailureConfig::default(),
             required: false,
-            wasi: Wasi::default(),
+            wasi: manifest.wanted().wasi,
         };
         let ready = match hook {
             Hook::InvoiceRules => AnyReady::Rules(loader.load(&id, &config).await?),

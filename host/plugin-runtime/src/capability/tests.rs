@@ -340,3 +340,32 @@ async fn a_rate_does_not_change_while_the_call_runs() {
         assert_eq!(told(rate(base, counter).await), ("invalid", "bad_name".to_owned()), "{base} {counter}");
     }
 }
+
+#[test]
+fn what_is_printed_goes_to_the_log_by_lines() {
+    let mut call = call(&Arc::default(), "log_line_bytes = 64");
+    for part in ["a li", "ne\nand ", "another"] {
+        call.print(super::wasi::Stream::Out, part.as_bytes()).expect("within its calls");
+    }
+    call.print(super::wasi::Stream::Err, &[b'x'; 100]).expect("within its calls");
+    call.print(super::wasi::Stream::Err, b"\nlast").expect("within its calls");
+    call.flush_output();
+    let lines: Vec<_> = call.log.take_lines().into_iter().map(|line| (line.level, line.text, line.fields)).collect();
+    let line = |level, text: &str, stream: &str| (level, text.to_owned(), format!("stream={stream}"));
+    assert_eq!(lines[0], line("info", "a line", "stdout"));
+    assert_eq!((lines[1].0, lines[1].1.len() <= 64 + "…".len()), ("warn", true));
+    assert_eq!(lines[2], line("info", "and another", "stdout"));
+    assert_eq!(lines[3], line("warn", "last", "stderr"));
+    assert_eq!(lines.len(), 4);
+}
+
+#[test]
+fn random_numbers_follow_from_the_call() {
+    let drawn = || {
+        let mut call = call(&Arc::default(), "");
+        [call.draw().expect("first"), call.draw().expect("second")]
+    };
+    let [first, second] = drawn();
+    assert_ne!(first, second);
+    assert_eq!(drawn(), [first, second]);
+}
