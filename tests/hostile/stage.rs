@@ -126,8 +126,10 @@ impl Stage {
     async fn round(&mut self, row: &Row) -> Result<Result<String, String>, BoxError> {
         let before = self.calls().await?;
         install(&self.host, &self.config, row)?;
-        let reloaded =
-            self.host.command_within(Duration::from_secs(200), &["plugins", "reload", SUBJECT, "--json"]).await?;
+        let reloaded = self
+            .host
+            .command_within(Duration::from_secs(200), &["plugins", "reload", SUBJECT, "--accept", "--json"])
+            .await?;
         let told = String::from_utf8_lossy(&reloaded.stderr).into_owned();
         match &row.expected {
             Expected::Refused(words) => {
