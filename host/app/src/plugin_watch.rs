@@ -11,7 +11,7 @@ use tokio::task::spawn_blocking;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
-use xthonpay_plugin_runtime::{PluginConfig, manifest_path};
+use xthonpay_plugin_runtime::{PluginConfig, manifest_path, signature_path};
 
 use crate::admin::plugin::PluginDoor;
 
@@ -93,9 +93,7 @@ impl PluginWatch {
 }
 
 fn stamps(component: &Path) -> Stamps {
-    let mut signature = component.as_os_str().to_owned();
-    signature.push(".minisig");
-    [component, &manifest_path(component), Path::new(&signature)].map(stamp)
+    [component, &manifest_path(component), &signature_path(component)].map(stamp)
 }
 
 fn stamp(path: &Path) -> Stamp {

@@ -71,21 +71,18 @@ impl LentOut {
 
     /// An answer of an upstream, or why there was none.
     pub(crate) fn answer(&mut self, label: &str, answer: Result<(u16, &[u8]), &str>) {
+        if !self.room(answer.map_or_else(str::len, |(_, body)| body.len())) {
+            return;
+        }
         let mut laid_out = toml::Table::new();
-        let bytes = match answer {
+        match answer {
             Ok((status, body)) => {
                 laid_out.insert("status".to_owned(), i64::from(status).into());
                 laid_out.insert("body".to_owned(), String::from_utf8_lossy(body).into_owned().into());
-                body.len()
             }
-            Err(reason) => {
-                laid_out.insert("unavailable".to_owned(), reason.into());
-                reason.len()
-            }
-        };
-        if self.room(bytes) {
-            self.http.entry(label.to_owned()).or_default().push(laid_out.into());
+            Err(reason) => drop(laid_out.insert("unavailable".to_owned(), reason.into())),
         }
+        self.http.entry(label.to_owned()).or_default().push(laid_out.into());
     }
 
     /// A rate.
@@ -152,6 +149,11 @@ impl Shelf {
             kept.pop_front();
         }
         kept.push_back(capture);
+    }
+
+    /// How many are kept.
+    pub(crate) fn len(&self) -> usize {
+        self.lock().len()
     }
 
     /// The newest first.

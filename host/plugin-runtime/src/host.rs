@@ -378,8 +378,13 @@ impl PluginHost {
         details.ok_or_else(|| ReloadError::NotBound { plugin: name.to_owned() })
     }
 
-    fn require_bound(&self, name: &str) -> Result<(), ReloadError> {
-        self.inspect(name).map(drop)
+    /// Refuses a name that no hook has.
+    ///
+    /// # Errors
+    /// [`ReloadError::NotBound`].
+    pub fn require_bound(&self, name: &str) -> Result<(), ReloadError> {
+        let is_bound = self.report().iter().any(|report| report.name == name && report.hook.is_some());
+        if is_bound { Ok(()) } else { Err(ReloadError::NotBound { plugin: name.to_owned() }) }
     }
 
     /// What is counted about calls.
@@ -523,7 +528,7 @@ impl<H: Served> Bound<H> {
                 .iter()
                 .map(|(function, tally)| (*function, tally.counts().filter(|(_, count)| *count > 0).collect()))
                 .collect(),
-            failures: self.captures.all().len(),
+            failures: self.captures.len(),
             shadow: self.shadow.as_ref().map(Shadow::report),
         }
     }

@@ -54,4 +54,4 @@ pub use manifest::ManifestFault;
 pub use manifest::path_beside as manifest_path;
 pub use policy::{DraftFailurePolicy, HandleFailurePolicy, OnFailureConfig, PaymentFailurePolicy, RenderFailurePolicy};
 pub use shadow::{Difference, ShadowReport};
-pub use signature::{ReleaseKey, ReleaseKeyError, SignatureFault};
+pub use signature::{ReleaseKey, ReleaseKeyError, SignatureFault, path_beside as signature_path};

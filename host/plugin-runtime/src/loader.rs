@@ -3,13 +3,14 @@
 //! Every step refuses with what the operator has to do. Nothing of a plugin that fails a step is kept but the reason.
 
 use core::time::Duration;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, timeout};
 use tracing::{error, info, warn};
 use wasmtime::component::{Component, InstancePre, Linker};
-use xthonpay_payments::hook_tally::HookTally;
+use xthonpay_payments::hook_tally::{FunctionTally, HookTally};
 use xthonpay_payments::port::clock::Clock;
 use xthonpay_payments::port::lending::Loans;
 
@@ -89,18 +90,22 @@ impl Loader {
         };
         let shadow = self.shadow::<H>(name, config).await;
         let policies = Policies::from(config.on_failure);
-        let tallies = H::FUNCTIONS.iter().map(|function| (*function, self.tally.of(name, function))).collect();
         let bound = Bound {
             name: name.to_owned(),
             policies,
             clock: Arc::clone(&self.clock),
-            tallies,
+            tallies: self.tallies::<H>(name),
             captures: self.captures.of(name),
             switch: self.switches.of(name),
             shadow,
             state,
         };
         (bound, fault)
+    }
+
+    /// What is counted about each function of a hook, under a name.
+    fn tallies<H: Served>(&self, name: &str) -> BTreeMap<&'static str, Arc<FunctionTally>> {
+        H::FUNCTIONS.iter().map(|function| (*function, self.tally.of(name, function))).collect()
     }
 
     /// The candidate that the operator named beside a plugin. One that does not load disturbs nobody.
@@ -116,9 +121,7 @@ impl Loader {
             }
             Err(fault) => warn!(plugin = name, fault, "candidate not loaded"),
         }
-        let counted = format!("{name}:shadow");
-        let tallies = H::FUNCTIONS.iter().map(|function| (*function, self.tally.of(&counted, function))).collect();
-        Some(Shadow::new(loaded, tallies))
+        Some(Shadow::new(loaded, self.tallies::<H>(&format!("{name}:shadow"))))
     }
 
     pub(crate) async fn load<H: Served>(&self, name: &str, config: &PluginConfig) -> Result<Ready<H>, PluginFault> {

@@ -83,7 +83,8 @@ impl SignatureFault {
 }
 
 /// Where the signature of a component is.
-fn path_of(component: &Path) -> PathBuf {
+#[must_use]
+pub fn path_beside(component: &Path) -> PathBuf {
     let mut path = OsString::from(component);
     path.push(".minisig");
     path.into()
@@ -96,7 +97,7 @@ impl ReleaseKey {
     /// # Errors
     /// [`SignatureFault`].
     pub(crate) fn check(&self, component: &Path, bytes: &[u8]) -> Result<(), SignatureFault> {
-        let path = path_of(component);
+        let path = path_beside(component);
         let mut text = String::new();
         let read = File::open(&path).and_then(|file| file.take(FILE_BYTES_MAX).read_to_string(&mut text));
         read.map_err(|source| SignatureFault::Io { path: path.clone(), source })?;

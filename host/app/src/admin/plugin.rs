@@ -231,7 +231,7 @@ async fn failures(
 /// Keeps the switch before it works: what was answered outlives a crash.
 async fn switch(State(door): State<PluginDoor>, Json(asked): Json<AskSwitch>) -> Result<Json<PluginLine>, AdminError> {
     let AskSwitch { plugin, on } = asked;
-    door.plugins.inspect(&plugin)?;
+    door.plugins.require_bound(&plugin)?;
     door.switches.lock().await.keep(&plugin, on).map_err(AdminError::Switches)?;
     door.plugins.switch(&plugin, on)?;
     info!(plugin, on, "plugin switched");

@@ -17,10 +17,15 @@ use crate::config::Config;
 /// How long an exchange may take: the longest compilation, and some.
 const RELOAD_MAX: Duration = Duration::from_secs(150);
 
+/// The running host of a deployment.
+async fn client(asked: &Asked) -> Result<AdminClient, CliError> {
+    let config = Config::load(&asked.deployment.config)?;
+    Ok(AdminClient::connect(&config.admin_socket()).await?)
+}
+
 /// `plugins list`.
 pub(super) async fn list(asked: &Asked) -> Result<(), CliError> {
-    let config = Config::load(&asked.deployment.config)?;
-    let client = AdminClient::connect(&config.admin_socket()).await?;
+    let client = client(asked).await?;
     let plugins: Vec<PluginLine> = client.get(PLUGINS).await?;
     if asked.json {
         return output::json(&plugins);
@@ -33,8 +38,7 @@ pub(super) async fn list(asked: &Asked) -> Result<(), CliError> {
 
 /// `plugins reload`.
 pub(super) async fn reload(asked: ReloadArguments) -> Result<(), CliError> {
-    let config = Config::load(&asked.asked.deployment.config)?;
-    let client = AdminClient::connect(&config.admin_socket()).await?;
+    let client = client(&asked.asked).await?;
     let question = AskReload { plugin: asked.plugin, accept: asked.accept };
     let reloaded: Reloaded = client.post_within(RELOAD, &question, RELOAD_MAX).await?;
     if asked.asked.json {
@@ -55,8 +59,7 @@ pub(super) async fn reload(asked: ReloadArguments) -> Result<(), CliError> {
 
 /// `plugins inspect`.
 pub(super) async fn inspect(named: PluginNameArguments) -> Result<(), CliError> {
-    let config = Config::load(&named.asked.deployment.config)?;
-    let client = AdminClient::connect(&config.admin_socket()).await?;
+    let client = client(&named.asked).await?;
     let found: PluginInspection = client.post(INSPECT, &AskPlugin { plugin: named.plugin }).await?;
     if named.asked.json {
         return output::json(&found);
@@ -84,8 +87,7 @@ pub(super) async fn inspect(named: PluginNameArguments) -> Result<(), CliError> 
 
 /// `plugins enable` and `plugins disable`.
 pub(super) async fn switch(named: PluginNameArguments, on: bool) -> Result<(), CliError> {
-    let config = Config::load(&named.asked.deployment.config)?;
-    let client = AdminClient::connect(&config.admin_socket()).await?;
+    let client = client(&named.asked).await?;
     let plugin: PluginLine = client.post(SWITCH, &AskSwitch { plugin: named.plugin, on }).await?;
     if named.asked.json { output::json(&plugin) } else { output::lines(&[line(&plugin)]) }
 }
@@ -93,8 +95,7 @@ pub(super) async fn switch(named: PluginNameArguments, on: bool) -> Result<(), C
 /// `plugins failures`.
 pub(super) async fn failures(asked: FailuresArguments) -> Result<(), CliError> {
     let (named, save) = (asked.named, asked.save);
-    let config = Config::load(&named.asked.deployment.config)?;
-    let client = AdminClient::connect(&config.admin_socket()).await?;
+    let client = client(&named.asked).await?;
     let failures: Vec<FailureLine> = client.post(FAILURES, &AskPlugin { plugin: named.plugin.clone() }).await?;
     let mut saved = Vec::new();
     if let Some(folder) = save {
