@@ -26,6 +26,8 @@ const SECRET: &str = "s3cret-token";
 async fn upstream(status: Arc<AtomicU16>) -> Result<String, BoxError> {
     let price = async |State(status): State<Arc<AtomicU16>>, headers: HeaderMap, Query(pair): Query<Value>| {
         let customer = headers.get("authorization").is_some_and(|value| value == &format!("Bearer {SECRET}"));
+        // `00-<trace>-<span>-<flags>`, as W3C Trace Context has it.
+        let customer = customer && headers.get("traceparent").is_some_and(|value| value.len() == 55);
         let known = pair == json!({"base": "USDT", "counter": "EUR"});
         match (customer, known) {
             (false, _) => (StatusCode::UNAUTHORIZED, String::new()),
@@ -119,6 +121,19 @@ async fn plugins_are_active_and_a_rate_is_kept_over_a_kill() -> Done {
     let shop = world.shop().await?;
     assert_eq!(ordered(&shop, "50.00 EUR").await?, "OK");
     assert_eq!(ordered(&shop, "60.00 EUR").await?, "RULE_REJECTED");
+    let http = reqwest::Client::builder().no_proxy().build()?;
+    let metrics = http.get(format!("{}/metrics", world.host.base_url())).send().await?.text().await?;
+    for part in [
+        "plugin_host_calls_total{plugin=\"fiat-price\",function=\"on-draft\",interface=\"http\",outcome=\"done\"} ",
+        "plugin_upstream_bytes_total{plugin=\"fiat-price\",function=\"on-draft\",direction=\"received\"} 3",
+        "plugin_instantiation_seconds_count{plugin=\"fiat-price\",function=\"on-draft\"} 2",
+        "plugin_guest_time_seconds_count{plugin=\"fiat-price\",function=\"on-draft\"} 2",
+        "plugin_host_time_seconds_count{plugin=\"fiat-price\",function=\"on-draft\"} 2",
+        "plugin_standing{plugin=\"regulars\",function=\"on-draft\",standing=\"serving\"} 1",
+        "plugin_generation{plugin=\"fiat-price\",hook=\"invoice-rules\",digest=",
+    ] {
+        assert!(metrics.contains(part), "no `{part}` in {metrics}");
+    }
     status.store(500, Ordering::Relaxed);
     world.host.kill()?;
     world.host.restart().await?;

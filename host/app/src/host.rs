@@ -417,7 +417,7 @@ impl Joints<'_> {
     }
 
     fn api(&self, rescan: Rescan, simulation: Option<Simulation>) -> Api {
-        let plugins = Arc::clone(&self.parts.plugins);
+        let (plugins, bound) = (Arc::clone(&self.parts.plugins), Arc::clone(&self.parts.plugins));
         let required = self.config.plugins.iter().filter(|(_, plugin)| plugin.required);
         let required = required.map(|(name, _)| name.clone()).collect();
         Api {
@@ -439,6 +439,7 @@ impl Joints<'_> {
             rescan,
             tally: Arc::clone(&self.tally),
             hook_tally: self.parts.plugins.tally(),
+            plugins: Arc::new(move || bound.standings()),
             simulation,
             endpoints: Endpoints {
                 store: self.store(),

@@ -14,6 +14,7 @@ use xthonpay_payments::endpoints::Endpoints;
 use xthonpay_payments::feed::Feed;
 use xthonpay_payments::hook_tally::HookTally;
 use xthonpay_payments::invoicing::Invoicing;
+use xthonpay_payments::plugin_standing::PluginsProbe;
 use xthonpay_payments::port::clock::Clock;
 use xthonpay_payments::port::random::Random;
 use xthonpay_payments::port::store::Store;
@@ -55,6 +56,8 @@ pub struct Api {
     pub tally: Arc<Tally>,
     /// What is counted about calls of plugins.
     pub hook_tally: Arc<HookTally>,
+    /// How the plugins do.
+    pub plugins: PluginsProbe,
     /// What plugins and other parts say about themselves. Asked at most once a second; must not block.
     pub components: ComponentsProbe,
     /// Time of day, for `GET /time`.

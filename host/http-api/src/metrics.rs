@@ -81,7 +81,10 @@ impl Metrics {
             clock: Arc::clone(&api.clock),
         }));
         registry.register_collector(Box::new(webhooks::Webhooks(Arc::clone(&api.tally))));
-        registry.register_collector(Box::new(plugins::Plugins(Arc::clone(&api.hook_tally))));
+        registry.register_collector(Box::new(plugins::Plugins {
+            tally: Arc::clone(&api.hook_tally),
+            standings: Arc::clone(&api.plugins),
+        }));
         let refused = Family::<Refused, Counter>::default();
         registry.register("http_failures", "Requests that were answered with an error, by its code", refused.clone());
         let by_timestamp = Counter::default();

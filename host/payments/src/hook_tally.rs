@@ -103,15 +103,63 @@ impl Times {
     }
 }
 
+/// How the call of a capability ended, told to the guest or not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum LoanOutcome {
+    /// With what was asked for.
+    Done,
+    /// Not granted, or not with these words.
+    Denied,
+    /// Not understood.
+    Invalid,
+    /// Nothing of the kind.
+    NotFound,
+    /// A budget is spent.
+    OverLimit,
+    /// It would work at another time.
+    Unavailable,
+    /// With the end of the guest.
+    Ended,
+}
+
+impl LoanOutcome {
+    /// The word for monitoring.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Done => "done",
+            Self::Denied => "denied",
+            Self::Invalid => "invalid",
+            Self::NotFound => "not_found",
+            Self::OverLimit => "over_limit",
+            Self::Unavailable => "unavailable",
+            Self::Ended => "ended",
+        }
+    }
+}
+
+/// Capabilities that were called, by interface and outcome. The names are the contract's, so there are few.
+pub type LoanCounts = BTreeMap<(&'static str, LoanOutcome), u64>;
+
 /// What one call used.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct CallUse {
     /// How long it waited for a place.
     pub waited: Duration,
+    /// How long it took to make the instance; `None` when there was none.
+    pub instantiated: Option<Duration>,
+    /// How long the guest itself worked. Its instance is not in it, nor is time in which other work went first.
+    pub guest: Duration,
+    /// How long capabilities worked for it, waiting for others included.
+    pub lent: Duration,
     /// The most linear memory that it had, in bytes.
     pub memory_bytes: u64,
     /// Capabilities that it called.
-    pub host_calls: u64,
+    pub loans: LoanCounts,
+    /// Bytes of bodies that it sent to upstreams.
+    pub sent_bytes: u64,
+    /// Bytes of bodies that upstreams answered.
+    pub received_bytes: u64,
     /// Lines of its log that were dropped.
     pub dropped_lines: u64,
 }
@@ -122,8 +170,13 @@ pub struct FunctionTally {
     outcomes: [AtomicU64; HookOutcome::ALL.len()],
     times: Times,
     waits: Times,
+    instantiations: Times,
+    guest_times: Times,
+    loan_times: Times,
     memory_bytes_max: AtomicU64,
-    host_calls: AtomicU64,
+    loans: Mutex<LoanCounts>,
+    sent_bytes: AtomicU64,
+    received_bytes: AtomicU64,
     dropped_lines: AtomicU64,
 }
 
@@ -140,9 +193,22 @@ impl FunctionTally {
     /// Counts what a call used.
     pub fn note(&self, used: &CallUse) {
         self.waits.count(used.waited);
+        if let Some(took) = used.instantiated {
+            self.instantiations.count(took);
+            self.guest_times.count(used.guest);
+            self.loan_times.count(used.lent);
+        }
         self.memory_bytes_max.fetch_max(used.memory_bytes, Ordering::Relaxed);
-        self.host_calls.fetch_add(used.host_calls, Ordering::Relaxed);
+        self.sent_bytes.fetch_add(used.sent_bytes, Ordering::Relaxed);
+        self.received_bytes.fetch_add(used.received_bytes, Ordering::Relaxed);
         self.dropped_lines.fetch_add(used.dropped_lines, Ordering::Relaxed);
+        if !used.loans.is_empty() {
+            let mut loans = self.loans.lock().unwrap_or_else(PoisonError::into_inner);
+            for (kind, count) in &used.loans {
+                let known = loans.entry(*kind).or_default();
+                *known = known.saturating_add(*count);
+            }
+        }
     }
 
     /// How long calls took, from question to end.
@@ -163,10 +229,34 @@ impl FunctionTally {
         self.memory_bytes_max.load(Ordering::Relaxed)
     }
 
+    /// How long it took to make instances.
+    #[must_use]
+    pub fn instantiations(&self) -> &Times {
+        &self.instantiations
+    }
+
+    /// How long the guests themselves worked, by call.
+    #[must_use]
+    pub fn guest_times(&self) -> &Times {
+        &self.guest_times
+    }
+
+    /// How long capabilities worked for them, by call.
+    #[must_use]
+    pub fn loan_times(&self) -> &Times {
+        &self.loan_times
+    }
+
     /// Capabilities that calls have called.
     #[must_use]
-    pub fn host_calls(&self) -> u64 {
-        self.host_calls.load(Ordering::Relaxed)
+    pub fn loans(&self) -> LoanCounts {
+        self.loans.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Bytes of bodies that were sent to upstreams, and that they answered.
+    #[must_use]
+    pub fn upstream_bytes(&self) -> [u64; 2] {
+        [self.sent_bytes.load(Ordering::Relaxed), self.received_bytes.load(Ordering::Relaxed)]
     }
 
     /// Lines of the log that were dropped.

@@ -20,6 +20,7 @@ pub mod hook_tally;
 pub mod invoicing;
 pub mod keys;
 pub mod merchants;
+pub mod plugin_standing;
 pub mod plugin_storage;
 pub mod port;
 pub mod rates;

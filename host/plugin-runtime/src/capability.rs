@@ -15,13 +15,16 @@ pub(crate) mod storage;
 pub(crate) mod wasi;
 
 use wasmtime::component::{HasSelf, Linker};
+use xthonpay_payments::hook_tally::LoanOutcome;
 
 use crate::bindings::base::xthonpay::host;
 use crate::fault::plugin_key;
 use crate::grant::Capability;
 use crate::instance::CallState;
 use crate::limits::Limit;
+use crate::meter::LimitHit;
 use crate::plain_text::one_line;
+use crate::usage;
 use refusal::Refusal;
 
 /// Bytes of a label that a guest made up which are worth repeating.
@@ -58,6 +61,7 @@ mod tests;
 
 impl host::types::Host for CallState {
     fn convert_host_error(&mut self, refusal: Refusal) -> wasmtime::Result<host::types::HostError> {
+        self.usage.end(refusal.outcome());
         match refusal {
             Refusal::Told(error) => Ok(error),
             Refusal::Trap(error) => Err(error),
@@ -66,6 +70,24 @@ impl host::types::Host for CallState {
 }
 
 impl CallState {
+    /// Counts the call of a function of a capability.
+    ///
+    /// # Errors
+    /// [`LimitHit`] when there were too many.
+    fn ask(&mut self, capability: Capability, function: &'static str) -> Result<(), LimitHit> {
+        self.ask_interface(capability.name(), function)
+    }
+
+    /// The same for a function of WASI.
+    fn ask_wasi(&mut self, function: &'static str) -> Result<(), LimitHit> {
+        self.ask_interface(usage::WASI, function)
+    }
+
+    fn ask_interface(&mut self, interface: &'static str, function: &'static str) -> Result<(), LimitHit> {
+        self.usage.ask(interface, function);
+        self.meter.count_host_call().inspect_err(|_| self.usage.end(LoanOutcome::Ended))
+    }
+
     /// A label that the operator did not grant.
     fn not_granted(&self, capability: Capability, label: &str) -> Refusal {
         let label = one_line(label, LABEL_BYTES_SHOWN);

@@ -10,6 +10,7 @@ use serde_json::Value;
 use xthonpay_domain::time::Timestamp;
 
 use crate::artefact::Digest;
+use crate::bindings::base::xthonpay::host::types::Transfer;
 use crate::capability::log::LogLine;
 use crate::fault::CallFault;
 use crate::instance::{Call, Profile};
@@ -23,6 +24,10 @@ const PLUGINS_MAX: usize = 64;
 
 /// Bytes of what was lent that one capture remembers.
 const LENT_BYTES_MAX: usize = 256 * 1_024;
+
+/// What a few numbers about a chain take of it, and a transfer.
+const CHAIN_FACTS_BYTES: usize = 64;
+const TRANSFER_BYTES: usize = 256;
 
 /// A call that failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,9 +50,16 @@ pub struct Capture {
     pub fixture: String,
 }
 
-/// What a call was lent, as far as it asked.
+/// What is noted while a call runs, for whoever waits for it and for the call itself: who gives up waiting still learns what came
+/// of it until then.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Notes(Arc<Mutex<Noted>>);
+
+/// What a call was lent and logged so far.
 #[derive(Debug, Default)]
-pub(crate) struct LentOut {
+pub(crate) struct Noted {
+    /// What it logged.
+    pub(crate) lines: Vec<LogLine>,
     storage: BTreeMap<String, BTreeMap<String, String>>,
     http: BTreeMap<String, Vec<toml::Value>>,
     rates: BTreeMap<String, String>,
@@ -55,23 +67,30 @@ pub(crate) struct LentOut {
     bytes: usize,
 }
 
-impl LentOut {
-    fn room(&mut self, bytes: usize) -> bool {
-        self.bytes = self.bytes.saturating_add(bytes);
-        self.bytes <= LENT_BYTES_MAX
+impl Notes {
+    /// All of it; later notes begin anew.
+    pub(crate) fn take(&self) -> Noted {
+        core::mem::take(&mut *self.lock())
+    }
+
+    /// A line of the log, which has its own limit.
+    pub(crate) fn line(&self, line: LogLine) {
+        self.lock().lines.push(line);
     }
 
     /// A value that was read. What is no text cannot stand in a file, and is left out.
-    pub(crate) fn value(&mut self, label: &str, key: &str, value: &[u8]) {
+    pub(crate) fn value(&self, label: &str, key: &str, value: &[u8]) {
         let Ok(text) = core::str::from_utf8(value) else { return };
-        if self.room(key.len().saturating_add(text.len())) {
-            self.storage.entry(label.to_owned()).or_default().insert(key.to_owned(), text.to_owned());
+        let mut noted = self.lock();
+        if noted.room(key.len().saturating_add(text.len())) {
+            noted.storage.entry(label.to_owned()).or_default().insert(key.to_owned(), text.to_owned());
         }
     }
 
     /// An answer of an upstream, or why there was none.
-    pub(crate) fn answer(&mut self, label: &str, answer: Result<(u16, &[u8]), &str>) {
-        if !self.room(answer.map_or_else(str::len, |(_, body)| body.len())) {
+    pub(crate) fn answer(&self, label: &str, answer: Result<(u16, &[u8]), &str>) {
+        let mut noted = self.lock();
+        if !noted.room(answer.map_or_else(str::len, |(_, body)| body.len())) {
             return;
         }
         let mut laid_out = toml::Table::new();
@@ -82,31 +101,74 @@ impl LentOut {
             }
             Err(reason) => drop(laid_out.insert("unavailable".to_owned(), reason.into())),
         }
-        self.http.entry(label.to_owned()).or_default().push(laid_out.into());
+        noted.http.entry(label.to_owned()).or_default().push(laid_out.into());
     }
 
     /// A rate.
-    pub(crate) fn rate(&mut self, base: &str, counter: &str, rate: &str) {
-        if self.room(rate.len()) {
-            self.rates.insert(format!("{base}/{counter}"), rate.to_owned());
+    pub(crate) fn rate(&self, base: &str, counter: &str, rate: &str) {
+        let mut noted = self.lock();
+        if noted.room(rate.len()) {
+            noted.rates.insert(format!("{base}/{counter}"), rate.to_owned());
         }
     }
 
     /// Something about a chain, in the words of a file.
-    pub(crate) fn chain(&mut self, name: &str, facts: impl IntoIterator<Item = (&'static str, toml::Value)>) {
-        if self.room(64) {
-            let known = self.chain.entry(name.to_owned()).or_default();
+    pub(crate) fn chain(&self, name: &str, facts: impl IntoIterator<Item = (&'static str, toml::Value)>) {
+        let mut noted = self.lock();
+        if noted.room(CHAIN_FACTS_BYTES) {
+            let known = noted.chain.entry(name.to_owned()).or_default();
             known.extend(facts.into_iter().map(|(key, value)| (key.to_owned(), value)));
         }
     }
+
+    /// Transfers that were shown: the `payments` of an invoice, or those of one of the `transactions`.
+    pub(crate) fn transfers(&self, chain: &str, what: &'static str, of: &str, transfers: &[Transfer]) {
+        let mut noted = self.lock();
+        if !noted.room(transfers.len().saturating_mul(TRANSFER_BYTES)) {
+            return;
+        }
+        let known = noted.chain.entry(chain.to_owned()).or_default();
+        let all = known.entry(what).or_insert_with(|| toml::Table::new().into());
+        if let Some(all) = all.as_table_mut() {
+            all.insert(of.to_owned(), transfers.iter().map(transfer).collect::<Vec<_>>().into());
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Noted> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Noted {
+    fn room(&mut self, bytes: usize) -> bool {
+        self.bytes = self.bytes.saturating_add(bytes);
+        self.bytes <= LENT_BYTES_MAX
+    }
+}
+
+fn transfer(shown: &Transfer) -> toml::Value {
+    let mut laid_out = toml::Table::new();
+    let mut put = |key: &str, value: toml::Value| drop(laid_out.insert(key.to_owned(), value));
+    put("tx", shown.tx.clone().into());
+    put("asset", shown.asset.clone().into());
+    put("to", shown.to.clone().unwrap_or_default().into());
+    put("amount", shown.amount.clone().into());
+    put("block", whole(shown.block));
+    put("block-time", whole(shown.block_time));
+    put("is-final", shown.is_final.into());
+    laid_out.into()
+}
+
+/// A whole number as TOML has it.
+pub(crate) fn whole(number: u64) -> toml::Value {
+    toml::Value::Integer(i64::try_from(number).unwrap_or(i64::MAX))
 }
 
 /// What is known about a call, in case it fails.
 pub(crate) struct Evidence {
     pub(crate) call: Call,
     pub(crate) attempt: u32,
-    pub(crate) lent: LentOut,
-    pub(crate) lines: Vec<LogLine>,
+    pub(crate) noted: Noted,
     /// The parameters, made when they are needed.
     pub(crate) input: Box<dyn FnOnce() -> Value + Send>,
 }
@@ -133,15 +195,15 @@ impl Captures {
 impl Shelf {
     /// Keeps a call that failed.
     pub(crate) fn keep(&self, evidence: Evidence, digest: Digest, profile: &Profile, fault: &CallFault) {
-        let Evidence { call, attempt, lent, lines, input } = evidence;
+        let Evidence { call, attempt, mut noted, input } = evidence;
         let capture = Capture {
             at: call.at,
             function: call.function,
             digest,
             kind: fault.outcome().name(),
             failure: fault.to_string(),
-            lines,
-            fixture: fixture(&call, attempt, profile, lent, &input(), fault),
+            lines: core::mem::take(&mut noted.lines),
+            fixture: fixture(&call, attempt, profile, noted, &input(), fault),
             call_id: call.id,
         };
         let mut kept = self.lock();
@@ -166,23 +228,29 @@ impl Shelf {
     }
 }
 
-fn fixture(call: &Call, attempt: u32, profile: &Profile, lent: LentOut, input: &Value, fault: &CallFault) -> String {
+fn fixture(call: &Call, attempt: u32, profile: &Profile, lent: Noted, input: &Value, fault: &CallFault) -> String {
     let mut file = toml::Table::new();
     file.insert("about".to_owned(), format!("{} of {} failed: {fault}", call.id, profile.name).into());
-    let number = |number: u64| toml::Value::Integer(i64::try_from(number).unwrap_or(i64::MAX));
     file.insert("function".to_owned(), call.function.into());
-    file.insert("at".to_owned(), number(call.at.as_millis()));
-    file.insert("attempt".to_owned(), number(attempt.into()));
+    file.insert("at".to_owned(), whole(call.at.as_millis()));
+    file.insert("attempt".to_owned(), whole(attempt.into()));
     let merchant = call.merchant.as_ref().map(ToString::to_string).unwrap_or_default();
     file.insert("merchant".to_owned(), merchant.into());
     let config = profile.settings.entries().into_iter().map(|(key, value)| (key, value.into())).collect();
     file.insert("config".to_owned(), toml::Value::Table(config));
-    let limits = Limit::all().map(|limit| (limit.key().to_owned(), number(profile.limits.get(limit))));
+    let limits = Limit::all().map(|limit| (limit.key().to_owned(), whole(profile.limits.get(limit))));
     file.insert("limits".to_owned(), toml::Value::Table(limits.collect()));
     let mut expected = toml::Table::new();
     expected.insert("failure".to_owned(), fault.outcome().name().into());
     file.insert("expect".to_owned(), toml::Value::Table(expected));
     file.insert("input".to_owned(), to_toml(input).unwrap_or_else(|| toml::Value::Table(toml::Table::new())));
+    file.extend(laid_out(lent));
+    toml::to_string(&file).unwrap_or_default()
+}
+
+/// What was lent, as the tables of a file.
+fn laid_out(lent: Noted) -> toml::Table {
+    let mut file = toml::Table::new();
     let table = |entries: BTreeMap<String, toml::Value>| toml::Value::Table(entries.into_iter().collect());
     let texts =
         |values: BTreeMap<String, String>| table(values.into_iter().map(|(key, text)| (key, text.into())).collect());
@@ -193,7 +261,13 @@ fn fixture(call: &Call, attempt: u32, profile: &Profile, lent: LentOut, input: &
     file.insert("http".to_owned(), table(lent.http.into_iter().map(|(label, all)| (label, all.into())).collect()));
     file.insert("rates".to_owned(), texts(lent.rates));
     file.insert("chain".to_owned(), table(lent.chain.into_iter().map(|(name, facts)| (name, facts.into())).collect()));
-    toml::to_string(&file).unwrap_or_default()
+    file
+}
+
+/// A file of nothing but what was lent.
+#[cfg(test)]
+pub(crate) fn file_of(lent: Noted) -> String {
+    toml::to_string(&laid_out(lent)).expect("well formed")
 }
 
 /// JSON as TOML, which has no null: what is null is left out, and a case without a value is its word.
@@ -256,7 +330,7 @@ mod tests {
             let call =
                 Call { function: "on-draft", id: number.to_string(), at: Timestamp::from_secs(1), merchant: None };
             let input = Box::new(|| json!({"draft": {}}));
-            let evidence = Evidence { call, attempt: 1, lent: LentOut::default(), lines: Vec::new(), input };
+            let evidence = Evidence { call, attempt: 1, noted: Noted::default(), input };
             let fault = CallFault::BadOutput { what: "a lie".to_owned() };
             shelf.keep(evidence, Digest::of(b""), &profile, &fault);
         }

@@ -179,6 +179,8 @@ pub(crate) struct Ready<H: Served> {
     pub(crate) runner: Runner,
     pub(crate) linked: H::Pre,
     pub(crate) digest: Digest,
+    /// The how manyth plugin it is that this host has loaded.
+    pub(crate) generation: u64,
     pub(crate) about: About,
     /// What its manifest asks for.
     pub(crate) wants: Wants,
@@ -230,9 +232,9 @@ impl<H: Served> Bound<H> {
             twin.ask(call.clone(), told(&ended), work);
         }
         if let Some(tally) = self.tallies.get(call.function) {
-            tally.note(&traces.used());
+            tally.note(&traces.used);
         }
-        let Traces { writes, growth, lines, lent, .. } = traces;
+        let Traces { writes, growth, noted, .. } = traces;
         let judged = ended.and_then(|answer| answer.map_err(|error| declined(&error))).and_then(|answer| {
             let bytes = bytes(&answer);
             if bytes > profile.limits.kib(Limit::OutputKib) {
@@ -247,7 +249,7 @@ impl<H: Served> Bound<H> {
             }
             Err(fault) => {
                 if fault.end() == End::Bad {
-                    let evidence = Evidence { call, attempt, lent, lines, input };
+                    let evidence = Evidence { call, attempt, noted, input };
                     self.captures.keep(evidence, ready.digest, profile, &fault);
                 }
                 Err(fault)

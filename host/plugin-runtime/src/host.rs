@@ -2,7 +2,7 @@
 //!
 //! The set stands behind one pointer. Calls that began before an exchange end with the plugin that they began with.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -10,6 +10,7 @@ use thiserror::Error;
 use tracing::warn;
 use xthonpay_domain::text::PluginName;
 use xthonpay_payments::hook_tally::{HookOutcome, HookTally};
+use xthonpay_payments::plugin_standing::{PluginStanding, Standing};
 use xthonpay_payments::port::bot::BotFlow;
 use xthonpay_payments::port::clock::Clock;
 use xthonpay_payments::port::hooks::{Hooks, InvoiceRules, WebhookFormat, WithdrawalPolicy};
@@ -273,6 +274,7 @@ impl PluginHost {
             captures: Arc::default(),
             switches: Arc::new(Switches::with_off(&config.switched_off)),
             effects: Effects::Granted,
+            loaded: Arc::default(),
         };
         let mut set = Set::default();
         for name in &config.bindings.invoice_rules {
@@ -405,6 +407,17 @@ impl PluginHost {
         rules.chain(formats).chain(policies).chain(bot).chain(self.unbound.iter().map(unbound)).collect()
     }
 
+    /// How the bound plugins do, for monitoring.
+    #[must_use]
+    pub fn standings(&self) -> Vec<PluginStanding> {
+        let set = self.set.load();
+        let rules = set.rules.iter().map(|bound| bound.standing());
+        let formats = set.formats_of_endpoints().map(|bound| bound.standing());
+        let policies = set.policies.iter().map(|bound| bound.standing());
+        let bot = set.bot.iter().map(|bound| bound.standing());
+        rules.chain(formats).chain(policies).chain(bot).collect()
+    }
+
     /// Whether a bound plugin is not loaded, switched off, or left alone because it failed too often.
     #[must_use]
     pub fn is_degraded(&self) -> bool {
@@ -502,6 +515,28 @@ impl<H: Served> Bound<H> {
             State::Failed(reason) => PluginState::Failed { reason: reason.clone() },
         };
         PluginReport { name: self.name.clone(), hook: Some(H::HOOK), state }
+    }
+
+    fn standing(&self) -> PluginStanding {
+        let ready = match &self.state {
+            State::Ready(ready) => Some(ready),
+            State::Failed(_) => None,
+        };
+        let left_alone: BTreeMap<_, _> = ready.into_iter().flat_map(|ready| ready.left_alone()).collect();
+        let of = |function: &'static str| match (ready, left_alone.get(function)) {
+            _ if self.switch.is_off() => Standing::SwitchedOff,
+            (None, _) => Standing::NotLoaded,
+            (Some(_), Some(Some(_))) => Standing::Paused,
+            (Some(_), Some(None)) => Standing::Quarantined,
+            (Some(_), None) => Standing::Serving,
+        };
+        PluginStanding {
+            plugin: self.name.clone(),
+            hook: H::HOOK.name(),
+            digest: ready.map(|ready| ready.digest.to_string()),
+            generation: ready.map_or(0, |ready| ready.generation),
+            functions: H::FUNCTIONS.iter().map(|function| (*function, of(function))).collect(),
+        }
     }
 
     fn wants(&self) -> BTreeSet<String> {

@@ -21,10 +21,10 @@ use xthonpay_payments::port::lending::storage::{ItemWrite, Space};
 
 use crate::admission::{Admission, Place};
 use crate::bindings::base::xthonpay::host::rates::Quote;
-use crate::capability::log::{LogBudget, LogLine};
+use crate::capability::log::LogBudget;
 use crate::capability::storage::Staging;
 use crate::capability::wasi::WasiState;
-use crate::capture::LentOut;
+use crate::capture::{Noted, Notes};
 use crate::detached::{Panicked, Undroppable};
 use crate::engine::{Sandbox, TRACE_FRAMES_MAX};
 use crate::fault::{CallFault, plugin_key};
@@ -33,6 +33,7 @@ use crate::loan::Borrowed;
 use crate::meter::{LimitHit, Meter, Stopwatch};
 use crate::plain_text::one_line;
 use crate::settings::Settings;
+use crate::usage::Usage;
 
 /// Bytes of a name or message from the runtime or the guest that are worth showing.
 const DETAIL_BYTES_MAX: usize = 300;
@@ -75,6 +76,7 @@ pub(crate) struct CallState {
     pub(crate) profile: Arc<Profile>,
     pub(crate) call: Call,
     pub(crate) meter: Meter,
+    pub(crate) usage: Usage,
     pub(crate) log: LogBudget,
     /// What the guest has opened.
     pub(crate) table: ResourceTable,
@@ -84,8 +86,8 @@ pub(crate) struct CallState {
     pub(crate) requests: u64,
     /// Rates that it was told.
     pub(crate) quotes: Vec<((String, String), Quote)>,
-    /// What it was lent so far.
-    pub(crate) lent: LentOut,
+    /// What it was lent and logged so far.
+    pub(crate) notes: Notes,
     /// What its output and its random numbers stand at.
     pub(crate) wasi: WasiState,
 }
@@ -100,9 +102,10 @@ impl CallState {
             staging: Staging::default(),
             requests: 0,
             quotes: Vec::new(),
-            lent: LentOut::default(),
+            notes: Notes::default(),
             wasi: WasiState::default(),
             meter: Meter::new(&profile.limits),
+            usage: Usage::default(),
             log: LogBudget::new(&profile.limits),
             profile,
             call,
@@ -117,30 +120,18 @@ pub(crate) struct Traces {
     pub(crate) writes: Vec<ItemWrite>,
     /// How many bytes each space would grow by that.
     pub(crate) growth: Vec<(Space, i64)>,
-    /// What it logged.
-    pub(crate) lines: Vec<LogLine>,
-    /// What it was lent.
-    pub(crate) lent: LentOut,
-    /// The most linear memory that it had.
-    pub(crate) memory_bytes: usize,
-    /// Capabilities that it called.
+    /// What it was lent and logged.
+    pub(crate) noted: Noted,
+    /// Capabilities that it called, as far as they count against the limit.
     pub(crate) host_calls: usize,
-    /// Lines of its log that were dropped.
-    pub(crate) dropped_lines: u64,
-    /// How long it waited for a place.
-    pub(crate) waited: Duration,
+    /// What is counted of it.
+    pub(crate) used: CallUse,
 }
 
 impl Traces {
-    /// What is counted of it.
-    pub(crate) fn used(&self) -> CallUse {
-        let count = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
-        CallUse {
-            waited: self.waited,
-            memory_bytes: count(self.memory_bytes),
-            host_calls: count(self.host_calls),
-            dropped_lines: self.dropped_lines,
-        }
+    /// Those of a call that has not begun.
+    fn of_wait(waited: Duration) -> Self {
+        Self { used: CallUse { waited, ..CallUse::default() }, ..Self::default() }
     }
 }
 
@@ -176,7 +167,8 @@ impl Runner {
         self.run_traced(call, work).await.0
     }
 
-    /// The same with what the call left behind, whatever came of it; nothing of a call that was given up.
+    /// The same with what the call left behind, whatever came of it; of a call that ran out of time what it was lent and logged by
+    /// then.
     pub(crate) async fn run_traced<R, W>(&self, call: Call, work: W) -> (Result<R, CallFault>, Traces)
     where
         R: Send + 'static,
@@ -185,20 +177,26 @@ impl Runner {
         let asked = Instant::now();
         let place = self.admission.enter().await;
         let waited = asked.elapsed();
-        let traces = || Traces { waited, ..Traces::default() };
         let place = match place {
             Ok(place) => place,
-            Err(hit) => return (Err(self.fault(hit)), traces()),
+            Err(hit) => return (Err(self.fault(hit)), Traces::of_wait(waited)),
         };
         let wall = Duration::from_millis(self.profile.limits.get(Limit::WallMs));
         let span =
             debug_span!(target: "plugin", "call", plugin = self.profile.name, function = call.function, id = call.id);
         let store = self.store(call, wall);
+        let notes = store.data().notes.clone();
         match timeout(wall, Undroppable::new(drive(store, place, work).instrument(span))).await {
-            Ok(Ok((ended, left))) => (ended, Traces { waited, ..left }),
-            Ok(Err(Panicked)) => (Err(CallFault::Host { detail: "a panic" }), traces()),
+            Ok(Ok((ended, mut left))) => {
+                left.used.waited = waited;
+                (ended, left)
+            }
+            Ok(Err(Panicked)) => (Err(CallFault::Host { detail: "a panic" }), Traces::of_wait(waited)),
             // The guest goes on without us until it ends at its next tick.
-            Err(_) => (Err(self.fault(LimitHit { limit: Limit::WallMs, used: None })), traces()),
+            Err(_) => {
+                let traces = Traces { noted: notes.take(), ..Traces::of_wait(waited) };
+                (Err(self.fault(LimitHit { limit: Limit::WallMs, used: None })), traces)
+            }
         }
     }
 
@@ -213,6 +211,10 @@ impl Runner {
         let mut stopwatch = Stopwatch::new(limits, now.checked_add(wall).unwrap_or(now));
         store.epoch_deadline_callback(move |_| stopwatch.tick().map_err(Into::into));
         store.set_epoch_deadline(1);
+        store.call_hook(|mut context, hook| {
+            context.data_mut().usage.turn(hook);
+            Ok(())
+        });
         store
     }
 
@@ -227,7 +229,10 @@ async fn drive<R, W>(mut store: Store<CallState>, place: Place, work: W) -> (Res
 where
     W: for<'a> FnOnce(&'a mut Store<CallState>) -> Work<'a, R>,
 {
+    store.data_mut().usage.begin();
     let answer = work(&mut store).await;
+    let usage = &mut store.data_mut().usage;
+    let (loans, guest) = (usage.take_loans(), usage.guest());
     store.data_mut().flush_output();
     let state = store.data();
     let dropped = state.log.dropped();
@@ -237,10 +242,20 @@ where
     let answer = answer.map_err(|error| diagnose(&error, state));
     let state = store.data_mut();
     let (writes, growth) = state.staging.take();
-    let (memory_bytes, host_calls) = (state.meter.memory_bytes(), state.meter.host_calls());
-    let (lines, lent) = (state.log.take_lines(), core::mem::take(&mut state.lent));
-    let waited = Duration::ZERO;
-    let traces = Traces { writes, growth, lines, lent, memory_bytes, host_calls, dropped_lines: dropped, waited };
+    let noted = state.notes.take();
+    let [sent_bytes, received_bytes] = state.usage.upstream_bytes();
+    let used = CallUse {
+        waited: Duration::ZERO,
+        instantiated: state.usage.instantiation(),
+        guest,
+        lent: state.usage.lent(),
+        memory_bytes: u64::try_from(state.meter.memory_bytes()).unwrap_or(u64::MAX),
+        loans,
+        sent_bytes,
+        received_bytes,
+        dropped_lines: dropped,
+    };
+    let traces = Traces { writes, growth, noted, host_calls: state.meter.host_calls(), used };
     // What the instance took is free again before its place is: there is enough for as many as there are places.
     drop(store);
     drop(place);

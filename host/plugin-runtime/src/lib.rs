@@ -38,6 +38,7 @@ mod settings;
 mod shadow;
 mod signature;
 mod switch;
+mod usage;
 pub mod workbench;
 
 pub use artefact::{ArtefactFault, Digest, DigestError};

@@ -5,6 +5,7 @@
 use core::time::Duration;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, timeout};
@@ -73,6 +74,8 @@ pub(crate) struct Loader {
     pub(crate) switches: Arc<Switches>,
     /// Whether what a plugin does has effects.
     pub(crate) effects: Effects,
+    /// Plugins that were loaded so far.
+    pub(crate) loaded: Arc<AtomicU64>,
 }
 
 impl Loader {
@@ -159,7 +162,8 @@ impl Loader {
         let linked = H::find_exports(linked).map_err(|error| mismatch(&error))?;
         let now = Instant::now();
         let breakers = H::FUNCTIONS.iter().map(|function| (*function, Breaker::new(now))).collect();
-        Ok(Ready { runner, linked, digest, about, wants: manifest.wanted().clone(), breakers })
+        let generation = self.loaded.fetch_add(1, Ordering::Relaxed).saturating_add(1);
+        Ok(Ready { runner, linked, digest, generation, about, wants: manifest.wanted().clone(), breakers })
     }
 
     async fn compile(&self, name: &str, config: &PluginConfig, limits: &Limits) -> Result<Artefact, PluginFault> {

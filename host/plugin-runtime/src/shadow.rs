@@ -131,7 +131,7 @@ impl<H: Served> Twin<H> {
             let started = tokio::time::Instant::now();
             let (ended, traces) = ready.runner.run_traced(call.clone(), move |store| work(store, linked)).await;
             if let Some(tally) = tally {
-                tally.note(&traces.used());
+                tally.note(&traces.used);
                 tally.count(
                     ended.as_ref().map_or_else(CallFault::outcome, |_| HookOutcome::Answered),
                     started.elapsed(),

@@ -90,7 +90,7 @@ pub struct CallReport {
     /// The function itself, with what it was lent.
     pub call: Duration,
     /// Linear memory, in bytes.
-    pub memory_bytes: usize,
+    pub memory_bytes: u64,
     /// Calls of capabilities.
     pub host_calls: usize,
 }
@@ -210,6 +210,7 @@ impl Workbench {
             captures: Arc::default(),
             switches: Arc::default(),
             effects: Effects::Granted,
+            loaded: Arc::default(),
         };
         let config = PluginConfig {
             file: component.to_owned(),
@@ -355,7 +356,9 @@ impl Bench {
                 kept.entry(write.space.label.to_string()).or_default().insert(write.key.to_string(), value);
             }
         }
-        let Traces { lines, memory_bytes, host_calls, .. } = traces;
+        let Traces { noted, host_calls, used, .. } = traces;
+        let lines = noted.lines;
+        let memory_bytes = used.memory_bytes;
         let requests = self.lent.requests();
         CallReport { ending, lines, kept, requests, instantiate, call, memory_bytes, host_calls }
     }
@@ -383,6 +386,7 @@ async fn called(
 ) -> wasmtime::Result<Result<Done, FixtureError>> {
     let started = Instant::now();
     let instance = linked.instantiate_async(&mut *store).await?;
+    store.data_mut().usage.instantiated();
     let instantiated = started.elapsed();
     let missing = || wasmtime::Error::msg(format!("no export {interface}#{function}"));
     let outer = instance.get_export_index(&mut *store, None, &interface).ok_or_else(missing)?;

@@ -34,7 +34,7 @@ pub struct Measured {
     /// Both together, the same.
     pub total_us: [u64; 2],
     /// Linear memory of an instance, in KiB.
-    pub memory_kib: usize,
+    pub memory_kib: u64,
 }
 
 /// Measures the call of a file.

@@ -67,12 +67,11 @@ fn figures_of(language: Language, hook: Hook, measured: &Measured) -> Vec<Figure
         figure.aim = aim.map(|aim| Aim::ValueAtMost(Thousandths::whole(aim)));
     }
     let [instance, _] = micros(measured.instantiate_us);
-    let memory = u64::try_from(measured.memory_kib).unwrap_or(u64::MAX);
     whole
         .into_iter()
         .chain([
             Figure::new(name("instance_p50"), instance, "us"),
-            Figure::new(name("memory"), Thousandths::whole(memory), "KiB"),
+            Figure::new(name("memory"), Thousandths::whole(measured.memory_kib), "KiB"),
             Figure::new(name("load"), Thousandths::whole(measured.load_ms), "ms"),
             Figure::new(name("load_from_cache"), Thousandths::whole(measured.load_again_ms), "ms"),
         ])

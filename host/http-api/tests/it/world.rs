@@ -162,6 +162,7 @@ impl World {
             rescan: Rescan::new([], Wakeups::default()),
             tally: Arc::default(),
             hook_tally: Arc::default(),
+            plugins: Arc::new(Vec::new),
             simulation: None,
             endpoints: Endpoints {
                 store: store.clone(),

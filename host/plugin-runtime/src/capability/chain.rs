@@ -9,6 +9,7 @@ use xthonpay_payments::port::lending::chain_reader::{ChainReadError, ChainReader
 use super::refusal::Refusal;
 use crate::bindings::base::xthonpay::host::chain as wit;
 use crate::bindings::base::xthonpay::host::types::Transfer;
+use crate::capture::whole;
 use crate::grant::Capability;
 use crate::hook::transfers;
 use crate::instance::CallState;
@@ -49,7 +50,7 @@ impl wit::Host for CallState {}
 
 impl wit::HostNetwork for CallState {
     async fn open(&mut self, name: String) -> Result<Resource<OpenChain>, Refusal> {
-        self.meter.count_host_call()?;
+        self.ask(Capability::Chain, "open")?;
         let granted = self.profile.borrowed.chains.iter().find(|(known, _)| known.as_str() == name);
         let Some((_, reader)) = granted else { return Err(self.not_granted(Capability::Chain, &name)) };
         let reader = Arc::clone(reader);
@@ -57,15 +58,14 @@ impl wit::HostNetwork for CallState {
     }
 
     async fn tip(&mut self, handle: Resource<OpenChain>) -> Result<wit::Tip, Refusal> {
-        self.meter.count_host_call()?;
+        self.ask(Capability::Chain, "tip")?;
         let (name, at) = (self.chain_name(&handle)?, self.reader(&handle)?.tip().await.map_err(refusal)?);
-        let number = |number: u64| toml::Value::Integer(i64::try_from(number).unwrap_or(i64::MAX));
         let facts = [
-            ("height", number(at.tip.number.0)),
-            ("block-time", number(at.tip.time.as_millis())),
-            ("final-height", number(at.finalized.number.0)),
+            ("height", whole(at.tip.number.0)),
+            ("block-time", whole(at.tip.time.as_millis())),
+            ("final-height", whole(at.finalized.number.0)),
         ];
-        self.lent.chain(&name, facts);
+        self.notes.chain(&name, facts);
         Ok(wit::Tip {
             height: at.tip.number.0,
             hash: at.tip.hash.to_string(),
@@ -76,36 +76,36 @@ impl wit::HostNetwork for CallState {
     }
 
     async fn transfers(&mut self, handle: Resource<OpenChain>, invoice: String) -> Result<Vec<Transfer>, Refusal> {
-        self.meter.count_host_call()?;
-        let (reader, merchant) = (self.reader(&handle)?, self.merchant()?);
+        self.ask(Capability::Chain, "transfers")?;
+        let (name, reader, merchant) = (self.chain_name(&handle)?, self.reader(&handle)?, self.merchant()?);
         let unknown = |_| Refusal::not_found("not_found", "the merchant has no such invoice on this chain");
         let invoice: InvoiceId = invoice.parse().map_err(unknown)?;
         let found = reader.payments(&merchant, &invoice).await.map_err(refusal)?;
-        Ok(transfers::of_invoice(&found.deposits, &found.asset, found.decimals, found.tip.number))
+        let shown = transfers::of_invoice(&found.deposits, &found.asset, found.decimals, found.tip.number);
+        self.notes.chain(&name, [("height", whole(found.tip.number.0))]);
+        self.notes.transfers(&name, "payments", invoice.as_str(), &shown);
+        Ok(shown)
     }
 
     async fn transaction(&mut self, handle: Resource<OpenChain>, tx: String) -> Result<wit::Transaction, Refusal> {
-        self.meter.count_host_call()?;
-        let (reader, merchant) = (self.reader(&handle)?, self.merchant()?);
+        self.ask(Capability::Chain, "transaction")?;
+        let (name, reader, merchant) = (self.chain_name(&handle)?, self.reader(&handle)?, self.merchant()?);
         let malformed = |_| Refusal::invalid("bad_hash", "a hash is `0x` and 64 hex digits");
         let hash = tx.parse().map_err(malformed)?;
         let found = reader.transaction(&merchant, hash).await.map_err(refusal)?;
         let shown = |(transfer, decimals): &(_, _)| {
             transfers::of_block(transfer, *decimals, found.block, found.is_final, found.tip.number)
         };
-        Ok(wit::Transaction {
-            tx: hash.to_string(),
-            block: found.block.number.0,
-            is_final: found.is_final,
-            transfers: found.transfers.iter().map(shown).collect(),
-            attrs: Vec::new(),
-        })
+        let (tx, transfers) = (hash.to_string(), found.transfers.iter().map(shown).collect::<Vec<_>>());
+        self.notes.chain(&name, [("height", whole(found.tip.number.0))]);
+        self.notes.transfers(&name, "transactions", &tx, &transfers);
+        Ok(wit::Transaction { tx, block: found.block.number.0, is_final: found.is_final, transfers, attrs: Vec::new() })
     }
 
     async fn fee(&mut self, handle: Resource<OpenChain>) -> Result<wit::FeeEstimate, Refusal> {
-        self.meter.count_host_call()?;
+        self.ask(Capability::Chain, "fee")?;
         let (name, fee) = (self.chain_name(&handle)?, self.reader(&handle)?.fee().await.map_err(refusal)?);
-        self.lent.chain(&name, [("per-gas", fee.per_gas.to_decimal(fee.decimals).into())]);
+        self.notes.chain(&name, [("per-gas", fee.per_gas.to_decimal(fee.decimals).into())]);
         Ok(wit::FeeEstimate {
             asset: fee.asset.to_string(),
             per_gas: fee.per_gas.to_decimal(fee.decimals),

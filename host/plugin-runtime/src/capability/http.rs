@@ -5,8 +5,11 @@
 
 use core::time::Duration;
 
+use sha2::{Digest as _, Sha256};
+use tracing::Instrument as _;
 use wasmtime::component::Resource;
 use xthonpay_domain::text::LoanLabel;
+use xthonpay_domain::time::Timestamp;
 use xthonpay_payments::port::lending::upstream::{Method, UpstreamError, UpstreamRequest};
 
 use super::refusal::Refusal;
@@ -23,7 +26,7 @@ const HEADER_NAME_BYTES_MAX: usize = 64;
 const HEADER_VALUE_BYTES_MAX: usize = 4_096;
 
 /// Headers that the host drops: those of the connection, those that authenticate, and those by which it or a proxy speaks.
-const DROPPED: [&str; 19] = [
+const DROPPED: [&str; 21] = [
     "host",
     "authorization",
     "proxy-authorization",
@@ -43,6 +46,8 @@ const DROPPED: [&str; 19] = [
     "origin",
     "referer",
     "date",
+    "traceparent",
+    "tracestate",
 ];
 const DROPPED_PREFIXES: [&str; 3] = ["x-xthon-", "x-forwarded-", "proxy-"];
 
@@ -56,14 +61,14 @@ impl wit::Host for CallState {}
 
 impl wit::HostEndpoint for CallState {
     async fn open(&mut self, label: String) -> Result<Resource<OpenUpstream>, Refusal> {
-        self.meter.count_host_call()?;
+        self.ask(Capability::Http, "open")?;
         let granted = self.profile.borrowed.upstreams.keys().find(|known| known.as_str() == label);
         let Some(label) = granted.cloned() else { return Err(self.not_granted(Capability::Http, &label)) };
         Ok(self.table.push(OpenUpstream { label })?)
     }
 
     async fn send(&mut self, handle: Resource<OpenUpstream>, asked: wit::Request) -> Result<wit::Response, Refusal> {
-        self.meter.count_host_call()?;
+        self.ask(Capability::Http, "send")?;
         let label = self.table.get(&handle)?.label.clone();
         let borrowed = &self.profile.borrowed;
         let Some(grant) = borrowed.upstreams.get(&label) else {
@@ -92,9 +97,13 @@ impl wit::HostEndpoint for CallState {
         }
         let upstream = std::sync::Arc::clone(&grant.upstream);
         self.requests = self.requests.saturating_add(1);
-        let sent = upstream.send(request).await;
+        let context = trace_context(&self.call.id, self.call.at, self.requests);
+        let request = UpstreamRequest { headers: [request.headers, vec![context]].concat(), ..request };
+        let (body_bytes, span) = (request.body.len(), self.usage.span());
+        let sent = upstream.send(request).instrument(span).await;
+        self.usage.exchange(body_bytes, sent.as_ref().map_or(0, |answer| answer.body.len()));
         let shown = sent.as_ref().map(|answer| (answer.status, answer.body.as_slice())).map_err(ToString::to_string);
-        self.lent.answer(label.as_str(), shown.as_ref().map(|answer| *answer).map_err(String::as_str));
+        self.notes.answer(label.as_str(), shown.as_ref().map(|answer| *answer).map_err(String::as_str));
         let answer = sent.map_err(|error| match error {
             UpstreamError::Invalid { reason } => Refusal::invalid("request", reason),
             UpstreamError::TooLarge { .. } => {
@@ -138,6 +147,19 @@ impl CallState {
             answer_bytes_max: self.profile.limits.kib(Limit::HttpAnswerKib),
         })
     }
+}
+
+/// The header by which an upstream's log and ours can be matched, as W3C Trace Context (version 00) writes it: the trace is the
+/// fact that is decided, which stands in the call's id, and the span is one request. Whether it is recorded is left to the upstream.
+fn trace_context(call_id: &str, at: Timestamp, request: u64) -> (String, String) {
+    let digest = |parts: &[&[u8]]| Sha256::digest(parts.concat());
+    let in_id =
+        call_id.rsplit(':').next().filter(|hex| hex.len() == 32 && hex.bytes().all(|byte| byte.is_ascii_hexdigit()));
+    let trace = in_id.map_or_else(|| hex::encode(digest(&[call_id.as_bytes()])), str::to_owned);
+    let span = digest(&[call_id.as_bytes(), &at.as_millis().to_be_bytes(), &request.to_be_bytes()]);
+    let span = hex::encode(span);
+    let cut = |text: &str, length: usize| text.chars().take(length).collect::<String>();
+    ("traceparent".to_owned(), format!("00-{}-{}-00", cut(&trace, 32), cut(&span, 16)))
 }
 
 /// Whether a path stays below the base that it is joined with, however it is read.
@@ -227,6 +249,18 @@ mod tests {
     }
 
     #[test]
+    fn a_request_names_its_trace() {
+        let at = Timestamp::from_secs(1);
+        let (name, value) = trace_context("on-draft:b497792594bfe9cb5fe6e7cf42b8f6ec", at, 1);
+        assert_eq!(name, "traceparent");
+        assert!(value.starts_with("00-b497792594bfe9cb5fe6e7cf42b8f6ec-") && value.ends_with("-00"), "{value}");
+        assert_eq!(value.len(), 55);
+        let next = trace_context("on-draft:b497792594bfe9cb5fe6e7cf42b8f6ec", at, 2).1;
+        assert_eq!((&next[..36], next[36..] == value[36..]), (&value[..36], false), "another span of the same trace");
+        assert_eq!(trace_context("describe", at, 1).1.len(), 55);
+    }
+
+    #[test]
     fn headers_cannot_split_and_those_of_the_host_are_dropped() {
         for (name, value) in
             [("X-A", "b"), ("", "b"), ("a b", "c"), ("a:", "b"), ("x-a", "b\r\nx-c: d"), ("x-a", "ü"), ("x-a", "\0")]
@@ -234,7 +268,9 @@ mod tests {
             assert!(check_header(name, value).is_err(), "{name:?} {value:?}");
         }
         assert!(check_header("accept", "application/json").is_ok());
-        for name in ["host", "authorization", "cookie", "x-xthon-signature", "content-length", "x-forwarded-for"] {
+        for name in
+            ["host", "authorization", "cookie", "x-xthon-signature", "content-length", "x-forwarded-for", "traceparent"]
+        {
             assert!(is_dropped(name), "{name}");
         }
         assert!(!is_dropped("accept") && !is_dropped("content-type"));

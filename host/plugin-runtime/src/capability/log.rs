@@ -7,6 +7,7 @@ use core::fmt::Write as _;
 use tracing::{debug, error, info, warn};
 
 use crate::bindings::base::xthonpay::host::log::{Host, Level};
+use crate::grant::Capability;
 use crate::instance::CallState;
 use crate::limits::{Limit, Limits};
 use crate::plain_text::one_line;
@@ -16,7 +17,6 @@ pub(crate) struct LogBudget {
     lines_left: u64,
     line_bytes_max: usize,
     dropped: u64,
-    lines: Vec<LogLine>,
 }
 
 /// A line that a guest has logged, made plain.
@@ -32,17 +32,7 @@ pub struct LogLine {
 
 impl LogBudget {
     pub(crate) fn new(limits: &Limits) -> Self {
-        Self {
-            lines_left: limits.get(Limit::LogLines),
-            line_bytes_max: limits.count(Limit::LogLineBytes),
-            dropped: 0,
-            lines: Vec::new(),
-        }
-    }
-
-    /// The lines of the call.
-    pub(crate) fn take_lines(&mut self) -> Vec<LogLine> {
-        core::mem::take(&mut self.lines)
+        Self { lines_left: limits.get(Limit::LogLines), line_bytes_max: limits.count(Limit::LogLineBytes), dropped: 0 }
     }
 
     /// Lines that were dropped.
@@ -67,6 +57,8 @@ impl LogBudget {
 
 impl Host for CallState {
     fn write(&mut self, level: Level, text: String, fields: Vec<(String, String)>) -> wasmtime::Result<()> {
+        // Lines have a limit of their own.
+        self.usage.ask(Capability::Log.name(), "write");
         if !self.log.take() {
             return Ok(());
         }
@@ -91,7 +83,7 @@ impl Host for CallState {
                 "error"
             }
         };
-        self.log.lines.push(LogLine { level, text, fields });
+        self.notes.line(LogLine { level, text, fields });
         Ok(())
     }
 }

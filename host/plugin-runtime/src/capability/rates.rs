@@ -7,6 +7,7 @@ use xthonpay_payments::port::lending::rates::RateError;
 
 use super::refusal::Refusal;
 use crate::bindings::base::xthonpay::host::rates::{Host, Quote};
+use crate::grant::Capability;
 use crate::instance::CallState;
 
 /// The most that one call may remember of answers: more pairs than any rule compares.
@@ -14,7 +15,7 @@ const ANSWERS_MAX: usize = 32;
 
 impl Host for CallState {
     async fn latest(&mut self, base: String, counter: String, max_age_s: u32) -> Result<Quote, Refusal> {
-        self.meter.count_host_call()?;
+        self.ask(Capability::Rates, "latest")?;
         for name in [&base, &counter] {
             if !is_name(name) {
                 let message = "write an asset as `bsc:BNB` and a currency with the three letters of ISO 4217";
@@ -33,7 +34,7 @@ impl Host for CallState {
             RateError::UnknownPair { .. } => Refusal::not_found("unknown_pair", error.to_string()),
             RateError::Stale { .. } => Refusal::unavailable("no_fresh_rate", "no rate of the pair is fresh enough"),
         })?;
-        self.lent.rate(&pair.0, &pair.1, &quote.rate);
+        self.notes.rate(&pair.0, &pair.1, &quote.rate);
         let quote =
             Quote { rate: quote.rate, taken: quote.taken.as_millis(), provider: quote.provider, attrs: Vec::new() };
         if self.quotes.len() < ANSWERS_MAX {

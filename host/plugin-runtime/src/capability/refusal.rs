@@ -2,6 +2,7 @@
 
 use thiserror::Error;
 use wasmtime::component::ResourceTableError;
+use xthonpay_payments::hook_tally::LoanOutcome;
 use xthonpay_payments::port::store::StoreError;
 
 use crate::bindings::base::xthonpay::host::types::{Detail, HostError};
@@ -21,6 +22,18 @@ pub enum Refusal {
 }
 
 impl Refusal {
+    /// How the call of the capability is counted.
+    pub(crate) fn outcome(&self) -> LoanOutcome {
+        match self {
+            Self::Told(HostError::Denied(_)) => LoanOutcome::Denied,
+            Self::Told(HostError::Invalid(_)) => LoanOutcome::Invalid,
+            Self::Told(HostError::NotFound(_)) => LoanOutcome::NotFound,
+            Self::Told(HostError::OverLimit(_)) => LoanOutcome::OverLimit,
+            Self::Told(HostError::Unavailable(_) | HostError::Other(_)) => LoanOutcome::Unavailable,
+            Self::Trap(_) => LoanOutcome::Ended,
+        }
+    }
+
     pub(crate) fn denied(code: &str, message: impl Into<String>) -> Self {
         Self::Told(HostError::Denied(detail(code, message)))
     }

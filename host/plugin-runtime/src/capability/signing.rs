@@ -21,14 +21,14 @@ impl wit::Host for CallState {}
 
 impl wit::HostSigner for CallState {
     async fn open(&mut self, label: String) -> Result<Resource<OpenSigner>, Refusal> {
-        self.meter.count_host_call()?;
+        self.ask(Capability::Signing, "open")?;
         let granted = self.profile.borrowed.signers.keys().find(|known| known.as_str() == label);
         let Some(label) = granted.cloned() else { return Err(self.not_granted(Capability::Signing, &label)) };
         Ok(self.table.push(OpenSigner { label })?)
     }
 
     async fn public_key(&mut self, handle: Resource<OpenSigner>) -> wasmtime::Result<Option<Vec<u8>>> {
-        self.meter.count_host_call()?;
+        self.ask(Capability::Signing, "public-key")?;
         let label = &self.table.get(&handle)?.label;
         Ok(self.profile.borrowed.signers.get(label).map(|grant| grant.attestor.public_key()))
     }
@@ -39,7 +39,7 @@ impl wit::HostSigner for CallState {
         purpose: String,
         message: Vec<u8>,
     ) -> Result<wit::Signature, Refusal> {
-        self.meter.count_host_call()?;
+        self.ask(Capability::Signing, "attest")?;
         let label = self.table.get(&handle)?.label.clone();
         let borrowed = &self.profile.borrowed;
         let (Some(grant), Some(plugin)) = (borrowed.signers.get(&label), borrowed.plugin.clone()) else {

@@ -169,7 +169,7 @@ impl wit::Host for CallState {}
 
 impl wit::HostSpace for CallState {
     async fn open(&mut self, label: String) -> Result<Resource<OpenSpace>, Refusal> {
-        self.meter.count_host_call()?;
+        self.ask(Capability::Storage, "open")?;
         let borrowed = &self.profile.borrowed;
         let granted = borrowed.spaces.iter().find(|(known, _)| known.as_str() == label);
         let Some(((label, grant), plugin)) = granted.zip(borrowed.plugin.as_ref()) else {
@@ -181,11 +181,11 @@ impl wit::HostSpace for CallState {
     }
 
     async fn get(&mut self, handle: Resource<OpenSpace>, key: String) -> Result<Option<wit::Item>, Refusal> {
-        self.meter.count_host_call()?;
+        self.ask(Capability::Storage, "get")?;
         let (space, _) = self.space(&handle)?;
         let seen = self.see(&space, &key_of(&key)?).await?;
         if let Some(item) = &seen.item {
-            self.lent.value(space.label.as_str(), &key, &item.value);
+            self.notes.value(space.label.as_str(), &key, &item.value);
         }
         let told = |item: Item| wit::Item { value: item.value, revision: item.revision, attrs: Vec::new() };
         Ok(seen.item.map(told))
@@ -198,7 +198,7 @@ impl wit::HostSpace for CallState {
         value: Vec<u8>,
         ttl_s: Option<u32>,
     ) -> Result<(), Refusal> {
-        self.meter.count_host_call()?;
+        self.ask(Capability::Storage, "put")?;
         let (space, key) = (self.space(&handle)?, key_of(&key)?);
         let seen = self.see(&space.0, &key).await?;
         // A value that this call has put on a condition keeps its condition.
@@ -214,7 +214,7 @@ impl wit::HostSpace for CallState {
         expected: Option<u64>,
         value: Vec<u8>,
     ) -> Result<bool, Refusal> {
-        self.meter.count_host_call()?;
+        self.ask(Capability::Storage, "swap")?;
         let (space, key) = (self.space(&handle)?, key_of(&key)?);
         let seen = self.see(&space.0, &key).await?;
         if seen.item.as_ref().map(|item| item.revision) != expected {
@@ -225,7 +225,7 @@ impl wit::HostSpace for CallState {
     }
 
     async fn remove(&mut self, handle: Resource<OpenSpace>, key: String) -> Result<(), Refusal> {
-        self.meter.count_host_call()?;
+        self.ask(Capability::Storage, "remove")?;
         let (space, key) = (self.space(&handle)?, key_of(&key)?);
         let seen = self.see(&space.0, &key).await?;
         let staged = self.staging.of(&space.0, key.as_str()).map(|staged| staged.write.expected);
@@ -240,7 +240,7 @@ impl wit::HostSpace for CallState {
         after: Option<String>,
         max: u32,
     ) -> Result<wit::Page, Refusal> {
-        self.meter.count_host_call()?;
+        self.ask(Capability::Storage, "scan")?;
         let (space, _) = self.space(&handle)?;
         if !prefix.is_empty() {
             key_of(&prefix)?;

@@ -299,7 +299,7 @@ async fn requests_keep_to_what_is_granted() {
     assert_eq!(told(send("GET", "v1/../../admin").await), ("invalid", "path".to_owned()));
     let answer = send("GET", "v1/a?b=c").await.expect("an answer");
     assert_eq!((answer.status, answer.body.as_slice()), (404, b"v1/a?b=c".as_slice()));
-    assert_eq!(answer.headers, [("x-names".to_owned(), "accept".to_owned())], "neither its credentials nor a cookie");
+    assert_eq!(answer.headers, [("x-names".to_owned(), "accept,traceparent".to_owned())], "no credentials, no cookie");
     assert_eq!(told(send("GET", "down").await), ("unavailable", "upstream".to_owned()));
     assert!(send("GET", "v1/b").await.is_ok());
     assert_eq!(told(send("GET", "v1/c").await), ("over-limit", "rate".to_owned()), "three a minute");
@@ -350,7 +350,7 @@ fn what_is_printed_goes_to_the_log_by_lines() {
     call.print(super::wasi::Stream::Err, &[b'x'; 100]).expect("within its calls");
     call.print(super::wasi::Stream::Err, b"\nlast").expect("within its calls");
     call.flush_output();
-    let lines: Vec<_> = call.log.take_lines().into_iter().map(|line| (line.level, line.text, line.fields)).collect();
+    let lines: Vec<_> = call.notes.take().lines.into_iter().map(|line| (line.level, line.text, line.fields)).collect();
     let line = |level, text: &str, stream: &str| (level, text.to_owned(), format!("stream={stream}"));
     assert_eq!(lines[0], line("info", "a line", "stdout"));
     assert_eq!((lines[1].0, lines[1].1.len() <= 64 + "…".len()), ("warn", true));

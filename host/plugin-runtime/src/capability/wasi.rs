@@ -258,7 +258,7 @@ impl CallState {
     pub(super) fn draw(&mut self) -> wasmtime::Result<u64> {
         // One question may take many numbers: it counts once for each kilobyte.
         if self.wasi.drawn.is_multiple_of(128) {
-            self.meter.count_host_call()?;
+            self.ask_wasi("random")?;
         }
         self.wasi.drawn = self.wasi.drawn.saturating_add(1);
         let digest = Sha256::new().chain_update(self.call.id.as_bytes()).chain_update(self.wasi.drawn.to_le_bytes());
@@ -269,7 +269,7 @@ impl CallState {
 
     /// Takes what is printed, a line at a time, to the log.
     pub(super) fn print(&mut self, stream: Stream, bytes: &[u8]) -> wasmtime::Result<()> {
-        self.meter.count_host_call()?;
+        self.ask_wasi("print")?;
         // A line is cut where the log would cut it.
         let line_bytes_max = usize::try_from(self.profile.limits.get(Limit::LogLineBytes)).unwrap_or(usize::MAX);
         for byte in bytes {

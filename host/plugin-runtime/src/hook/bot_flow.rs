@@ -108,6 +108,7 @@ impl Bound<BotFlowHook> {
             move |store, linked| {
                 Box::pin(async move {
                     let guest = linked.instantiate_async(&mut *store).await?;
+                    store.data_mut().usage.instantiated();
                     guest.xthonpay_hooks_bot_flow().call_handle(store, &info, &told.0, told.1.as_deref()).await
                 })
             },

@@ -92,6 +92,7 @@ impl Bound<InvoiceRulesHook> {
             move |store, linked| {
                 Box::pin(async move {
                     let guest = linked.instantiate_async(&mut *store).await?;
+                    store.data_mut().usage.instantiated();
                     guest.xthonpay_hooks_invoice_rules().call_on_draft(store, &info, &told).await
                 })
             },
@@ -117,6 +118,7 @@ impl Bound<InvoiceRulesHook> {
             move |store, linked| {
                 Box::pin(async move {
                     let guest = linked.instantiate_async(&mut *store).await?;
+                    store.data_mut().usage.instantiated();
                     guest.xthonpay_hooks_invoice_rules().call_on_payment(store, &info, &told.0, &told.1).await
                 })
             },

@@ -97,6 +97,7 @@ impl Bound<WebhookFormatHook> {
             move |store, linked| {
                 Box::pin(async move {
                     let guest = linked.instantiate_async(&mut *store).await?;
+                    store.data_mut().usage.instantiated();
                     guest.xthonpay_hooks_webhook_format().call_render(store, &info, &told.0, &told.1).await
                 })
             },

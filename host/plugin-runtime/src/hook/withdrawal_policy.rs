@@ -73,6 +73,7 @@ impl Bound<WithdrawalPolicyHook> {
             move |store, linked| {
                 Box::pin(async move {
                     let guest = linked.instantiate_async(&mut *store).await?;
+                    store.data_mut().usage.instantiated();
                     guest.xthonpay_hooks_withdrawal_policy().call_review(store, &info, &told).await
                 })
             },

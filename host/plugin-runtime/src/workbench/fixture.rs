@@ -2,14 +2,18 @@
 //! contract.
 
 use core::fmt;
+use core::str::FromStr;
 use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde::Deserialize;
 use serde_json::Value;
 use thiserror::Error;
+use xthonpay_domain::amount::{Amount, Decimals};
+use xthonpay_domain::block::BlockNumber;
 use xthonpay_domain::id::MerchantId;
 use xthonpay_domain::time::Timestamp;
+use xthonpay_domain::transfer::{Origin, Transfer, TransferIdentity};
 
 use super::{CallReport, Ending};
 use crate::config::ConfigValue;
@@ -136,6 +140,61 @@ pub struct LaidChain {
     pub final_height: u64,
     /// The price of a unit of gas, in whole coins.
     pub per_gas: Option<String>,
+    /// The payments of invoices, by their ids.
+    pub payments: BTreeMap<String, Vec<LaidTransfer>>,
+    /// What transactions moved to addresses of the merchant, by their hashes.
+    pub transactions: BTreeMap<String, Vec<LaidTransfer>>,
+}
+
+/// A transfer on a chain.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(try_from = "TransferTable")]
+pub struct LaidTransfer {
+    /// The transfer.
+    pub transfer: Transfer,
+    /// The block that holds it.
+    pub block: u64,
+    /// Its time, in milliseconds.
+    pub block_time: u64,
+    /// Whether that block is final; `None` when the chain's `final-height` decides.
+    pub is_final: Option<bool>,
+}
+
+/// Decimals with which amounts of files are read: the most that an asset has, so that every amount fits.
+pub(super) const DECIMALS: u8 = 18;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct TransferTable {
+    #[serde(default)]
+    tx: String,
+    asset: String,
+    to: String,
+    amount: String,
+    block: u64,
+    #[serde(default)]
+    block_time: u64,
+    is_final: Option<bool>,
+}
+
+impl TryFrom<TransferTable> for LaidTransfer {
+    type Error = String;
+
+    fn try_from(table: TransferTable) -> Result<Self, String> {
+        fn read<T: FromStr<Err: fmt::Display>>(key: &str, text: &str) -> Result<T, String> {
+            text.parse().map_err(|error| format!("{key} `{text}`: {error}"))
+        }
+        let origin = match table.tx.as_str() {
+            "" => Origin::Balance { block: BlockNumber(table.block) },
+            tx => Origin::Transaction { tx: read("tx", tx)?, nth: 0 },
+        };
+        let identity = TransferIdentity { asset: read("asset", &table.asset)?, to: read("to", &table.to)?, origin };
+        let decimals = Decimals::new(DECIMALS).map_err(|error| error.to_string())?;
+        let amount = Amount::parse(&table.amount, decimals);
+        let amount = amount.map_err(|error| format!("amount `{}`: {error}", table.amount))?;
+        let transfer = Transfer { identity, from: None, amount };
+        Ok(Self { transfer, block: table.block, block_time: table.block_time, is_final: table.is_final })
+    }
 }
 
 /// What must come of a call. What is not named may be anything.
@@ -341,6 +400,14 @@ mod tests {
     fn unknown_keys_are_named() {
         let error = Fixture::parse("function = 'on-draft'\nexpects = 1").expect_err("a typing error");
         assert!(error.contains("expects"), "{error}");
+        let to = "0x1111111111111111111111111111111111111111";
+        let chain = |amount: &str| {
+            let transfer = format!("{{ asset = 'bsc:USDT', to = '{to}', amount = '{amount}', block = 7 }}");
+            Fixture::parse(&format!("[chain.bsc.payments]\ninv_1 = [{transfer}]"))
+        };
+        assert_eq!(chain("1.5").expect("sound").chain["bsc"].payments["inv_1"][0].block, 7);
+        let error = chain("1e3").expect_err("no amount");
+        assert!(error.contains("amount `1e3`"), "{error}");
         let fixture = Fixture::parse("function = 'on-draft'\nmerchant = ''").expect("sound");
         assert_eq!((fixture.merchant, fixture.attempt), (None, 1));
     }

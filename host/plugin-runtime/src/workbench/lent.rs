@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use sha2::{Digest as _, Sha256};
 use xthonpay_domain::amount::{Amount, Decimals};
 use xthonpay_domain::block::{BlockNumber, BlockRef};
+use xthonpay_domain::deposit::Deposit;
 use xthonpay_domain::hash::{BlockHash, TxHash};
 use xthonpay_domain::id::{InvoiceId, MerchantId};
 use xthonpay_domain::text::{ItemKey, LoanLabel};
@@ -22,7 +23,7 @@ use xthonpay_payments::port::lending::storage::{Item, PluginStorage, Space};
 use xthonpay_payments::port::lending::upstream::{Upstream, UpstreamAnswer, UpstreamError, UpstreamRequest};
 use xthonpay_payments::port::store::StoreError;
 
-use super::fixture::{Fixture, LaidAnswer, LaidChain};
+use super::fixture::{DECIMALS, Fixture, LaidAnswer, LaidChain, LaidTransfer};
 
 /// The chain that is lent when a file lays none out.
 pub(super) const CHAIN: &str = "bsc";
@@ -199,6 +200,17 @@ impl LaidOut {
     }
 }
 
+impl LaidChain {
+    /// The block of a transfer, and whether it is final.
+    fn place(&self, laid: &LaidTransfer) -> (BlockRef, bool) {
+        (block(laid.block, laid.block_time), laid.is_final.unwrap_or(laid.block <= self.final_height))
+    }
+}
+
+fn decimals() -> Decimals {
+    Decimals::new(DECIMALS).expect("18 decimals fit")
+}
+
 fn block(number: u64, millis: u64) -> BlockRef {
     let word = |number: u64| {
         let mut bytes = [0; 32];
@@ -220,17 +232,38 @@ impl ChainReader for LaidOut {
         Ok(ChainTip { tip: block(chain.height, chain.block_time), finalized: block(chain.final_height, 0) })
     }
 
-    async fn payments(&self, _: &MerchantId, _: &InvoiceId) -> Result<InvoicePayments, ChainReadError> {
-        Err(ChainReadError::NotFound { what: "a file lays out no payments" })
+    async fn payments(&self, merchant: &MerchantId, invoice: &InvoiceId) -> Result<InvoicePayments, ChainReadError> {
+        let chain = self.chain()?;
+        let none = ChainReadError::NotFound { what: "the file lays out no payments of this invoice" };
+        let laid_out = chain.payments.get(invoice.as_str()).ok_or(none.clone())?;
+        let named = laid_out.first().map(|first| first.transfer.identity.asset.clone());
+        let asset = match named {
+            Some(asset) => asset,
+            // Without a payment nobody sees of which asset there is none.
+            None => format!("{}:NONE", self.name).parse().map_err(|_| none)?,
+        };
+        let deposit = |laid: &LaidTransfer| {
+            let (block, is_final) = chain.place(laid);
+            let seen = Deposit::seen(laid.transfer.clone(), block, merchant.clone(), Some(invoice.clone()), 1);
+            if is_final { seen.finalised().unwrap_or(seen) } else { seen }
+        };
+        let deposits = laid_out.iter().map(deposit).collect();
+        let tip = block(chain.height, chain.block_time);
+        Ok(InvoicePayments { asset, decimals: decimals(), deposits, tip })
     }
 
-    async fn transaction(&self, _: &MerchantId, _: TxHash) -> Result<MerchantTransaction, ChainReadError> {
-        Err(ChainReadError::NotFound { what: "a file lays out no transactions" })
+    async fn transaction(&self, _: &MerchantId, tx: TxHash) -> Result<MerchantTransaction, ChainReadError> {
+        let chain = self.chain()?;
+        let none = ChainReadError::NotFound { what: "the file lays out no such transaction" };
+        let laid_out = chain.transactions.get(&tx.to_string()).ok_or(none.clone())?;
+        let (at, is_final) = chain.place(laid_out.first().ok_or(none)?);
+        let transfers = laid_out.iter().map(|laid| (laid.transfer.clone(), decimals())).collect();
+        Ok(MerchantTransaction { block: at, is_final, tip: block(chain.height, chain.block_time), transfers })
     }
 
     async fn fee(&self) -> Result<Fee, ChainReadError> {
         let none = ChainReadError::NotFound { what: "the file names no per-gas" };
-        let decimals = Decimals::new(18).expect("18 decimals fit");
+        let decimals = decimals();
         let per_gas = self.chain()?.per_gas.ok_or(none.clone())?;
         let per_gas = Amount::parse(&per_gas, decimals).map_err(|_| none)?;
         let asset = format!("{}:BNB", self.name).parse().map_err(|_| ChainReadError::NothingYet)?;
@@ -250,5 +283,55 @@ impl Attestor for LaidOut {
         let digest = Sha256::digest(statement_bytes(&statement));
         let key_id = "0000000000000000".to_owned();
         Ok(Attestation { scheme: "ed25519", key_id, signature: [digest, digest].concat() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::capture::{Notes, file_of};
+    use crate::hook::transfers;
+
+    #[tokio::test]
+    async fn payments_that_a_call_was_shown_can_be_shown_again() {
+        let tx = format!("0x{}", "ab".repeat(32));
+        let text = format!(
+            "[chain.bsc]
+             height = 120
+             final-height = 100
+             [chain.bsc.payments]
+             INVOICE = [
+                 {{ tx = '{tx}', asset = 'bsc:USDT', to = '0x{to}', amount = '1.5', block = 90, block-time = 7000 }},
+                 {{ asset = 'bsc:USDT', to = '0x{to}', amount = '2', block = 110 }},
+             ]
+             [chain.bsc.transactions]
+             '{tx}' = [{{ tx = '{tx}', asset = 'bsc:USDT', to = '0x{to}', amount = '1.5', block = 90 }}]",
+            to = "11".repeat(20),
+        );
+        let (merchant, invoice) = (MerchantId::from_random([1; 16]), InvoiceId::from_random([2; 16]));
+        let shown = async |text: &str| {
+            let lent = Arc::new(Lent::of(&Fixture::parse(text).expect("sound")));
+            let reader = LaidOut { lent, name: "bsc".to_owned() };
+            let found = reader.payments(&merchant, &invoice).await.expect("laid out");
+            transfers::of_invoice(&found.deposits, &found.asset, found.decimals, found.tip.number)
+        };
+        let text = text.replace("INVOICE", invoice.as_str());
+        let first = shown(&text).await;
+        let told: Vec<_> = first.iter().map(|shown| (shown.amount.as_str(), shown.is_final)).collect();
+        assert_eq!((told, first[0].confirmations, first[0].tx.as_str()), (vec![("1.5", true), ("2", false)], 31, &*tx));
+
+        let notes = Notes::default();
+        notes.chain("bsc", [("height", 120.into())]);
+        notes.transfers("bsc", "payments", invoice.as_str(), &first);
+        let again = shown(&file_of(notes.take())).await;
+        assert_eq!(format!("{again:?}"), format!("{first:?}"));
+
+        let lent = Arc::new(Lent::of(&Fixture::parse(&text).expect("sound")));
+        let reader = LaidOut { lent, name: "bsc".to_owned() };
+        let found = reader.transaction(&merchant, tx.parse().expect("a hash")).await.expect("laid out");
+        assert_eq!((found.block.number.0, found.is_final, found.transfers.len()), (90, true, 1));
+        let other = "0x00".to_owned() + &"00".repeat(31);
+        let error = reader.transaction(&merchant, other.parse().expect("a hash")).await.expect_err("is not there");
+        assert!(matches!(error, ChainReadError::NotFound { .. }), "{error}");
     }
 }

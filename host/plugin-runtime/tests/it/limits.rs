@@ -6,7 +6,7 @@ use tokio::time::Instant;
 use xthonpay_domain::invoice::assessment::Advice;
 use xthonpay_payments::port::hooks::{DraftRuling, Hooks as _, OnFailure};
 
-use crate::bench::{Bench, assert_failure, assert_words, format, plain, rules};
+use crate::bench::{Bench, NAME, assert_failure, assert_words, format, plain, rules};
 use crate::facts::{draft, event, review};
 use xthonpay_tests::guest::Guest;
 
@@ -66,12 +66,22 @@ async fn others_are_served_while_guests_loop() {
 #[tokio::test]
 async fn a_call_ends_with_its_wall_time() {
     let begun = Instant::now();
-    let guest = Guest::rules().function("on-draft", LOOP);
+    let mut guest = Guest::rules().capability("log");
+    let text = guest.text("before");
+    let write = format!(
+        "(call $log (i32.const 2) (i32.const {}) (i32.const {}) (i32.const 0) (i32.const 0))",
+        text[0], text[1]
+    );
+    let guest = guest.function("on-draft", &format!("{write} {LOOP}"));
     let host = Bench::rules(&guest, "limits = { cpu_ms = 2000, wall_ms = 30 }").host().await;
     let failure = rules(&host).on_draft(&draft()).await.expect_err("out of time");
     let words = ["time of the call is over the limit of 30 ms", "plugins.subject.limits.wall_ms"];
     assert_failure(&failure, "on-draft", OnFailure::Builtin, true, &words);
     assert!(begun.elapsed() < SOON, "{:?}", begun.elapsed());
+    let failures = host.failures(NAME).expect("is bound");
+    let [capture] = failures.as_slice() else { unreachable!("one failure: {failures:?}") };
+    let lines: Vec<_> = capture.lines.iter().map(|line| line.text.as_str()).collect();
+    assert_eq!(lines, ["before"], "what it did by then is kept");
 }
 
 #[tokio::test]
