@@ -70,9 +70,8 @@ async fn load(cache: &Path) -> Result<(PluginHost, Thousandths), BoxError> {
             webhook_format: Some(FORMAT.to_owned()),
             ..HookBindings::default()
         },
-        formats: Vec::new(),
         cache_dir: Some(cache.join("cache")),
-        switched_off: std::collections::BTreeSet::new(),
+        ..RuntimeConfig::default()
     };
     let started = Instant::now();
     let host = PluginHost::load(config, Arc::new(ManualClock::starting_at(facts::NOW)), Loans::default()).await?;

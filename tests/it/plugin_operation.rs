@@ -25,6 +25,14 @@ fn loyal_shop(folder: &Path, places: &Places) -> Result<PluginEntry, BoxError> {
     Ok(PluginEntry::new("loyal-shop", file))
 }
 
+/// Puts another version of it there, which answers the same.
+fn another_version(file: &Path, places: &Places) -> Result<(), BoxError> {
+    let mut other = std::fs::read(places.plugin("loyal-shop"))?;
+    // A section that nobody reads makes it another file.
+    other.extend([0, 3, 1, b'x', 0]);
+    Ok(std::fs::write(file, other)?)
+}
+
 async fn world_with(rules: Vec<PluginEntry>) -> Result<World, BoxError> {
     let places = Places::find()?;
     let ground = Arc::new(Ground::new(&places, Mining::Interval(BLOCK_TIME)).await?);
@@ -109,10 +117,7 @@ async fn a_watched_file_is_taken_when_it_changes_and_a_bad_one_is_not() -> Done 
     }
     assert_eq!(digest().await?, first, "the old version serves on");
 
-    // A section that nobody reads makes it another file.
-    let mut other = std::fs::read(places.plugin("loyal-shop"))?;
-    other.extend([0, 3, 1, b'x', 0]);
-    std::fs::write(&file, other)?;
+    another_version(&file, &places)?;
     let begun = Instant::now();
     while digest().await? == first {
         assert!(begun.elapsed() < WATCHED_WITHIN, "{}", world.host.log_end());
@@ -143,4 +148,74 @@ async fn a_candidate_is_compared_under_real_orders() -> Done {
         assert!(begun.elapsed() < WATCHED_WITHIN, "{seen}");
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
+}
+
+#[tokio::test]
+async fn what_served_last_serves_when_its_file_is_bad_at_a_start() -> Done {
+    let (folder, places) = (tempfile::tempdir()?, Places::find()?);
+    let plugin = loyal_shop(folder.path(), &places)?.with("required = true");
+    let file = plugin.file.clone();
+    let mut world = world_with(vec![plugin]).await?;
+    let shop = world.shop().await?;
+    let line = async |world: &World| -> Result<Value, BoxError> {
+        Ok(world.host.command_json(&["plugins", "list"]).await?[0].clone())
+    };
+    let first = line(&world).await?;
+    assert_eq!(first["state"], "active", "{first}");
+
+    std::fs::write(&file, "no component")?;
+    world.host.kill()?;
+    world.host.restart().await?;
+    let shop = shop.at(&world);
+    let serving = line(&world).await?;
+    assert_eq!((&serving["state"], &serving["sha256"]), (&json!("last-good"), &first["sha256"]), "{serving}");
+    assert!(serving["reason"].as_str().is_some_and(|reason| reason.contains("loyal-shop.wasm")), "{serving}");
+    assert_eq!(tolerated(&shop, "a").await?, json!("1"), "with its last good version");
+    std::fs::remove_file(&file)?;
+    world.host.kill()?;
+    world.host.restart().await?;
+    assert_eq!(line(&world).await?["state"], "last-good", "also when there is no file at all");
+
+    another_version(&file, &places)?;
+    world.host.kill()?;
+    world.host.restart().await?;
+    let mended = line(&world).await?;
+    assert_eq!(mended["state"], "active", "{mended}");
+    assert_ne!(mended["sha256"], first["sha256"]);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_rollback_outlives_a_crash_until_the_plugin_is_loaded_anew() -> Done {
+    let (folder, places) = (tempfile::tempdir()?, Places::find()?);
+    let plugin = loyal_shop(folder.path(), &places)?;
+    let file = plugin.file.clone();
+    let mut world = world_with(vec![plugin]).await?;
+    let refused = world.host.command(&["plugins", "rollback", "loyal-shop"]).await?;
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(refused.status.code() == Some(1) && said.contains("no other version"), "{said}");
+
+    let first = world.host.command_json(&["plugins", "list"]).await?[0]["sha256"].clone();
+    another_version(&file, &places)?;
+    let reloaded = world.host.command_json(&["plugins", "reload", "loyal-shop"]).await?;
+    let second = reloaded["plugin"]["sha256"].clone();
+    assert_ne!(second, first);
+    let seen = world.host.command_json(&["plugins", "inspect", "loyal-shop"]).await?;
+    assert_eq!(seen["kept"], json!([second, first]), "{seen}");
+
+    let back = world.host.command_json(&["plugins", "rollback", "loyal-shop"]).await?;
+    assert_eq!((&back["plugin"]["sha256"], &back["sha256_before"]), (&first, &second), "{back}");
+    for _ in 0..2 {
+        let serving = world.host.command_json(&["plugins", "list"]).await?[0].clone();
+        assert_eq!((&serving["state"], &serving["sha256"]), (&json!("last-good"), &first), "{serving}");
+        world.host.kill()?;
+        world.host.restart().await?;
+    }
+    let again = world.host.command_json(&["plugins", "reload", "loyal-shop"]).await?;
+    assert_eq!((&again["plugin"]["sha256"], &again["plugin"]["state"]), (&second, &json!("active")), "{again}");
+    world.host.kill()?;
+    world.host.restart().await?;
+    let serving = world.host.command_json(&["plugins", "list"]).await?[0].clone();
+    assert_eq!((&serving["state"], &serving["sha256"]), (&json!("active"), &second), "{serving}");
+    Ok(())
 }

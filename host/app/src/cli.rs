@@ -27,6 +27,7 @@ use thiserror::Error;
 use tokio::runtime::Runtime;
 
 use crate::admin::client::AdminClientError;
+use crate::admin::plugin::{RELOAD, ROLLBACK};
 use crate::admin::service::AdminError;
 use crate::compose::StartError;
 use crate::config::ConfigError;
@@ -154,7 +155,8 @@ fn run(command: Command) -> Result<(), CliError> {
             Command::Routes(asked) => routes::routes(&asked),
             Command::Plugin { command } => plugin::plugin(command).await,
             Command::Plugins { command: PluginsCommand::List(asked) } => plugins::list(&asked).await,
-            Command::Plugins { command: PluginsCommand::Reload(asked) } => plugins::reload(asked).await,
+            Command::Plugins { command: PluginsCommand::Reload(asked) } => plugins::exchange(asked, RELOAD).await,
+            Command::Plugins { command: PluginsCommand::Rollback(asked) } => plugins::exchange(asked, ROLLBACK).await,
             Command::Plugins { command: PluginsCommand::Inspect(asked) } => plugins::inspect(asked).await,
             Command::Plugins { command: PluginsCommand::Enable(asked) } => plugins::switch(asked, true).await,
             Command::Plugins { command: PluginsCommand::Disable(asked) } => plugins::switch(asked, false).await,

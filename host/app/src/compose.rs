@@ -39,6 +39,7 @@ use zeroize::Zeroizing;
 
 use crate::config::{Config, PASSPHRASE_VARIABLE, PassphraseSource, StoreConfig, VaultConfig};
 use crate::data_dir::{DataDir, DataDirError};
+use crate::kept_plugins::KeptPlugins;
 use crate::loans::LoanError;
 use crate::switches::SwitchesError;
 use crate::system_clock::SystemClock;
@@ -348,7 +349,7 @@ pub fn chains(config: &Config) -> Result<Vec<Arc<EvmChain>>, EvmChainError> {
     config.chains.iter().map(|chain| source(chain.evm.clone())).collect()
 }
 
-/// The plugins, loaded and bound, with compiled code kept in the data folder; `off` are switched off.
+/// The plugins, loaded and bound, with compiled code and versions that have served kept in the data folder; `off` are switched off.
 ///
 /// # Errors
 /// [`LoadError`] for a required plugin, for bindings that make no sense, or when the runtime cannot be set up.
@@ -358,8 +359,13 @@ pub async fn plugins(
     clock: Arc<dyn Clock>,
     loans: Loans,
 ) -> Result<PluginHost, LoadError> {
-    let runtime = RuntimeConfig { switched_off: off.clone(), ..runtime_config(config, Some(config.cache_dir())) };
-    PluginHost::load(runtime, clock, loans).await
+    let kept = KeptPlugins::new(config.kept_plugins());
+    let last_good = config.plugins.keys().map(|name| (name.clone(), kept.last_good(name))).collect();
+    let runtime =
+        RuntimeConfig { switched_off: off.clone(), last_good, ..runtime_config(config, Some(config.cache_dir())) };
+    let plugins = PluginHost::load(runtime, clock, loans).await?;
+    kept.keep_serving(&plugins, &config.plugins);
+    Ok(plugins)
 }
 
 /// The same, compiled anew and kept nowhere.
@@ -381,6 +387,7 @@ fn runtime_config(config: &Config, cache_dir: Option<std::path::PathBuf>) -> Run
         formats: config.webhooks.formats.clone(),
         cache_dir,
         switched_off: BTreeSet::new(),
+        last_good: BTreeMap::new(),
     }
 }
 

@@ -233,6 +233,12 @@ impl Config {
         self.data_dir.join("plugins.off")
     }
 
+    /// The folder of the plugins' versions that have served.
+    #[must_use]
+    pub fn kept_plugins(&self) -> PathBuf {
+        self.data_dir.join("plugins")
+    }
+
     /// The folder of compiled plugins.
     #[must_use]
     pub fn cache_dir(&self) -> PathBuf {

@@ -81,9 +81,9 @@ impl DataDir {
 }
 
 /// Writes a small file so that a reader sees the old or the new text, never half of one.
-pub(crate) fn replace_file(path: &Path, text: &str) -> io::Result<()> {
+pub(crate) fn replace_file(path: &Path, contents: impl AsRef<[u8]>) -> io::Result<()> {
     let fresh = path.with_extension("new");
-    fs::write(&fresh, text)?;
+    fs::write(&fresh, contents)?;
     fs::rename(&fresh, path)
 }
 

@@ -50,6 +50,7 @@ use crate::admin::signed::{SignedDoor, signer_lines};
 use crate::compose::{self, Deployment, StartError};
 use crate::config::Config;
 use crate::data_dir::replace_file;
+use crate::kept_plugins::KeptPlugins;
 use crate::loans;
 use crate::plugin_watch::PluginWatch;
 use crate::switches::Switches;
@@ -243,7 +244,7 @@ impl Parts {
         let rest = TcpListener::bind(address).await.map_err(listen)?;
         let bound = rest.local_addr().map_err(listen)?;
         let listen_file = config.listen_file();
-        replace_file(&listen_file, &bound.to_string()).map_err(file(listen_file))?;
+        replace_file(&listen_file, bound.to_string()).map_err(file(listen_file))?;
         info!(listen = %bound, addresses = deployment.watch.len(), "REST server bound");
         let (plugins, switches) = (Arc::new(plugins), Arc::new(Mutex::new(switches)));
         Ok(Self { plugins, transport: Arc::new(transport), switches, simulated, rest, admin })
@@ -282,6 +283,8 @@ impl Parts {
             plugins: Arc::clone(&joints.parts.plugins),
             config_file: config.file.clone(),
             switches: Arc::clone(&joints.parts.switches),
+            kept: KeptPlugins::new(config.kept_plugins()),
+            exchanges: Arc::default(),
         };
         let plugin_watch = PluginWatch::new(plugins.clone(), &config.plugins);
         let door = AdminDoor {

@@ -10,6 +10,7 @@ pub mod compose;
 pub mod config;
 pub mod data_dir;
 pub mod host;
+pub mod kept_plugins;
 pub mod loans;
 
 mod duration;

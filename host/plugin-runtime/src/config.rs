@@ -29,6 +29,17 @@ pub struct RuntimeConfig {
     pub cache_dir: Option<PathBuf>,
     /// Plugins that the operator has switched off.
     pub switched_off: BTreeSet<String>,
+    /// What serves in place of a plugin whose file does not load at the start.
+    pub last_good: BTreeMap<String, LastGood>,
+}
+
+/// Versions of a plugin that have served.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LastGood {
+    /// Their components, the newest first, each with its manifest and signature beside it.
+    pub files: Vec<PathBuf>,
+    /// A version that the operator went back from: it does not serve, whichever file it is in.
+    pub withdrawn: Option<Digest>,
 }
 
 /// The table `[hooks]`: names of plugins.

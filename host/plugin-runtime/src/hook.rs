@@ -165,6 +165,8 @@ pub(crate) struct Bound<H: Served> {
     pub(crate) switch: Arc<Switch>,
     /// A candidate beside it.
     pub(crate) shadow: Option<Shadow<H>>,
+    /// Why it is a version from before, and not the file of the config.
+    pub(crate) instead: Option<String>,
     pub(crate) state: State<H>,
 }
 

@@ -2,30 +2,28 @@
 //!
 //! The set stands behind one pointer. Calls that began before an exchange end with the plugin that they began with.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use thiserror::Error;
 use tracing::warn;
 use xthonpay_domain::text::PluginName;
-use xthonpay_payments::hook_tally::{HookOutcome, HookTally};
-use xthonpay_payments::plugin_standing::{PluginStanding, Standing};
+use xthonpay_payments::hook_tally::HookTally;
+use xthonpay_payments::plugin_standing::PluginStanding;
 use xthonpay_payments::port::bot::BotFlow;
 use xthonpay_payments::port::clock::Clock;
 use xthonpay_payments::port::hooks::{Hooks, InvoiceRules, WebhookFormat, WithdrawalPolicy};
 use xthonpay_payments::port::lending::Loans;
 
-use crate::artefact::Digest;
 use crate::capture::Capture;
 use crate::config::{PluginConfig, RuntimeConfig};
 use crate::engine::{EngineError, Sandbox};
-use crate::fault::{PluginFault, standstill_text};
+use crate::fault::PluginFault;
 use crate::hook::{BotFlowHook, Bound, Hook, InvoiceRulesHook, Served, State, WebhookFormatHook, WithdrawalPolicyHook};
 use crate::instance::Effects;
-use crate::limits::Limit;
-use crate::loader::{About, Loader};
-use crate::shadow::{Shadow, ShadowReport};
+use crate::loader::Loader;
+use crate::report::{PluginDetails, PluginReport, PluginState};
 use crate::switch::Switches;
 
 /// Plugins that may be chained. Every draft waits for all rules, and every withdrawal for all policies.
@@ -33,6 +31,9 @@ const CHAIN_MAX: usize = 16;
 
 /// Formats that endpoints may choose from. Each is a plugin in memory.
 const FORMATS_MAX: usize = 16;
+
+/// What is said of a version that the operator went back from.
+pub const WITHDRAWN: &str = "the operator went back from the version in its file";
 
 /// A host that cannot start with these plugins.
 #[derive(Debug, Error)]
@@ -165,51 +166,6 @@ impl ReloadError {
     }
 }
 
-/// What is known about a configured plugin.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PluginReport {
-    /// The name of its table.
-    pub name: String,
-    /// The hook that it is bound to; `None` when it is bound to none.
-    pub hook: Option<Hook>,
-    /// How it does.
-    pub state: PluginState,
-}
-
-/// How a plugin does.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum PluginState {
-    /// It is loaded and serves its hook.
-    Active {
-        /// The SHA-256 of its component.
-        digest: Digest,
-        /// What it says about itself.
-        about: About,
-    },
-    /// It is loaded and failed too often: at least one function of its hook uses the failure policy for a while, or until it
-    /// is loaded anew.
-    LeftAlone {
-        /// The SHA-256 of its component.
-        digest: Digest,
-        /// What it says about itself.
-        about: About,
-        /// Which function, and when it is called again.
-        reason: String,
-    },
-    /// The operator switched it off: its hook uses the failure policy.
-    SwitchedOff {
-        /// The SHA-256 of its component, if it is loaded.
-        digest: Option<Digest>,
-    },
-    /// It is bound and not loaded: its hook uses the failure policy.
-    Failed {
-        /// Why, and what to do.
-        reason: String,
-    },
-    /// No hook names it, so it is not loaded.
-    Unbound,
-}
-
 /// What an exchange changed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Exchanged {
@@ -217,23 +173,6 @@ pub struct Exchanged {
     pub wants_added: Vec<String>,
     /// The reverse.
     pub wants_removed: Vec<String>,
-}
-
-/// A bound plugin in detail.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PluginDetails {
-    /// How it does.
-    pub report: PluginReport,
-    /// What its manifest asks for: capabilities, and labels as `capability.label`. None of one that is not loaded.
-    pub wants: Vec<String>,
-    /// Its limits by key; none of one that is not loaded.
-    pub limits: Vec<(Limit, u64)>,
-    /// Its functions, and how often each call of them ended in which way since the start.
-    pub calls: Vec<(&'static str, Vec<(HookOutcome, u64)>)>,
-    /// Failures that are kept for `replay`.
-    pub failures: usize,
-    /// The candidate beside it.
-    pub shadow: Option<ShadowReport>,
 }
 
 /// The bound plugins. Exchanged as a whole.
@@ -302,21 +241,45 @@ impl PluginHost {
     /// # Errors
     /// [`ReloadError`]; the plugin that serves now serves on.
     pub async fn reload(&self, name: &str, config: &PluginConfig, accept: bool) -> Result<Exchanged, ReloadError> {
+        self.exchange(name, config, accept, None).await
+    }
+
+    /// The same with a version from before, for this reason.
+    ///
+    /// # Errors
+    /// As [`Self::reload`].
+    pub async fn roll_back(
+        &self,
+        name: &str,
+        config: &PluginConfig,
+        accept: bool,
+        reason: &str,
+    ) -> Result<Exchanged, ReloadError> {
+        self.exchange(name, config, accept, Some(reason)).await
+    }
+
+    async fn exchange(
+        &self,
+        name: &str,
+        config: &PluginConfig,
+        accept: bool,
+        instead: Option<&str>,
+    ) -> Result<Exchanged, ReloadError> {
         let set = self.set.load_full();
         if let Some(bound) = named(&set.rules, name) {
-            let (fresh, exchanged) = self.candidate(bound, config, accept).await?;
+            let (fresh, exchanged) = self.candidate(bound, config, accept, instead).await?;
             self.set.rcu(|set| set.with_rules(&fresh));
             Ok(exchanged)
         } else if let Some(bound) = named(set.formats_of_endpoints(), name) {
-            let (fresh, exchanged) = self.candidate(bound, config, accept).await?;
+            let (fresh, exchanged) = self.candidate(bound, config, accept, instead).await?;
             self.set.rcu(|set| set.with_format(&fresh));
             Ok(exchanged)
         } else if let Some(bound) = named(&set.policies, name) {
-            let (fresh, exchanged) = self.candidate(bound, config, accept).await?;
+            let (fresh, exchanged) = self.candidate(bound, config, accept, instead).await?;
             self.set.rcu(|set| set.with_policy(&fresh));
             Ok(exchanged)
         } else if let Some(bound) = named(&set.bot, name) {
-            let (fresh, exchanged) = self.candidate(bound, config, accept).await?;
+            let (fresh, exchanged) = self.candidate(bound, config, accept, instead).await?;
             self.set.rcu(|set| set.with_bot(&fresh));
             Ok(exchanged)
         } else {
@@ -330,9 +293,11 @@ impl PluginHost {
         serving: &Bound<H>,
         config: &PluginConfig,
         accept: bool,
+        instead: Option<&str>,
     ) -> Result<(Arc<Bound<H>>, Exchanged), ReloadError> {
         let name = serving.name.as_str();
-        let (fresh, fault) = self.loader.bind::<H>(name, config).await;
+        let (mut fresh, fault) = self.loader.bind::<H>(name, config).await;
+        fresh.instead = instead.map(str::to_owned);
         if let Some(fault) = fault {
             warn!(plugin = name, hook = %H::HOOK, "the version that serves now serves on");
             return Err(ReloadError::Refused { plugin: name.to_owned(), hook: H::HOOK, fault: Box::new(fault) });
@@ -418,13 +383,16 @@ impl PluginHost {
         rules.chain(formats).chain(policies).chain(bot).collect()
     }
 
-    /// Whether a bound plugin is not loaded, switched off, or left alone because it failed too often.
+    /// Whether a bound plugin is not loaded, switched off, left alone because it failed too often, or a version from before.
     #[must_use]
     pub fn is_degraded(&self) -> bool {
         let bad = |state: &PluginState| {
             matches!(
                 state,
-                PluginState::Failed { .. } | PluginState::LeftAlone { .. } | PluginState::SwitchedOff { .. }
+                PluginState::Failed { .. }
+                    | PluginState::LeftAlone { .. }
+                    | PluginState::SwitchedOff { .. }
+                    | PluginState::Active { instead: Some(_), .. }
             )
         };
         self.report().iter().any(|report| bad(&report.state))
@@ -497,78 +465,6 @@ fn exchanged<H: Served>(bound: &[Arc<Bound<H>>], fresh: &Arc<Bound<H>>) -> Vec<A
     bound.iter().map(|bound| newer(bound, fresh)).collect()
 }
 
-impl<H: Served> Bound<H> {
-    fn report(&self) -> PluginReport {
-        let state = match &self.state {
-            State::Ready(ready) if self.switch.is_off() => PluginState::SwitchedOff { digest: Some(ready.digest) },
-            State::Failed(_) if self.switch.is_off() => PluginState::SwitchedOff { digest: None },
-            State::Ready(ready) => {
-                let (digest, about) = (ready.digest, ready.about.clone());
-                let line = |(function, retry_in)| format!("{function} failed too often; {}", standstill_text(retry_in));
-                let reason = ready.left_alone().map(line).collect::<Vec<_>>().join("; ");
-                if reason.is_empty() {
-                    PluginState::Active { digest, about }
-                } else {
-                    PluginState::LeftAlone { digest, about, reason }
-                }
-            }
-            State::Failed(reason) => PluginState::Failed { reason: reason.clone() },
-        };
-        PluginReport { name: self.name.clone(), hook: Some(H::HOOK), state }
-    }
-
-    fn standing(&self) -> PluginStanding {
-        let ready = match &self.state {
-            State::Ready(ready) => Some(ready),
-            State::Failed(_) => None,
-        };
-        let left_alone: BTreeMap<_, _> = ready.into_iter().flat_map(|ready| ready.left_alone()).collect();
-        let of = |function: &'static str| match (ready, left_alone.get(function)) {
-            _ if self.switch.is_off() => Standing::SwitchedOff,
-            (None, _) => Standing::NotLoaded,
-            (Some(_), Some(Some(_))) => Standing::Paused,
-            (Some(_), Some(None)) => Standing::Quarantined,
-            (Some(_), None) => Standing::Serving,
-        };
-        PluginStanding {
-            plugin: self.name.clone(),
-            hook: H::HOOK.name(),
-            digest: ready.map(|ready| ready.digest.to_string()),
-            generation: ready.map_or(0, |ready| ready.generation),
-            functions: H::FUNCTIONS.iter().map(|function| (*function, of(function))).collect(),
-        }
-    }
-
-    fn wants(&self) -> BTreeSet<String> {
-        match &self.state {
-            State::Ready(ready) => ready.wants.words(),
-            State::Failed(_) => BTreeSet::new(),
-        }
-    }
-
-    fn details(&self) -> PluginDetails {
-        let limits = match &self.state {
-            State::Ready(ready) => {
-                let limits = &ready.runner.profile().limits;
-                Limit::all().map(|limit| (limit, limits.get(limit))).collect()
-            }
-            State::Failed(_) => Vec::new(),
-        };
-        PluginDetails {
-            report: self.report(),
-            wants: self.wants().into_iter().collect(),
-            limits,
-            calls: self
-                .tallies
-                .iter()
-                .map(|(function, tally)| (*function, tally.counts().filter(|(_, count)| *count > 0).collect()))
-                .collect(),
-            failures: self.captures.len(),
-            shadow: self.shadow.as_ref().map(Shadow::report),
-        }
-    }
-}
-
 /// Checks that the hooks name configured plugins, and tells which plugins are left over.
 fn check_bindings(config: &RuntimeConfig) -> Result<BTreeSet<String>, LoadError> {
     let bindings = &config.bindings;
@@ -614,14 +510,32 @@ fn check_bindings(config: &RuntimeConfig) -> Result<BTreeSet<String>, LoadError>
     }
 }
 
+/// Binds a plugin at the start. Where the file of the config does not load, or was withdrawn, the newest version serves that has
+/// served before and passes everything that a start asks.
 async fn bind<H: Served>(loader: &Loader, name: &str, config: &RuntimeConfig) -> Result<Arc<Bound<H>>, LoadError> {
     let Some(plugin) = config.plugins.get(name) else {
         return Err(LoadError::NotConfigured { hook: H::HOOK, plugin: name.to_owned() });
     };
-    match loader.bind::<H>(name, plugin).await {
-        (_, Some(fault)) if plugin.required => {
+    let last_good = config.last_good.get(name).cloned().unwrap_or_default();
+    let is_withdrawn = |bound: &Bound<H>| bound.digest().is_some_and(|digest| last_good.withdrawn == Some(digest));
+    let (bound, fault) = loader.bind::<H>(name, plugin).await;
+    let problem = match &fault {
+        Some(fault) => fault.to_string(),
+        None if is_withdrawn(&bound) => format!("{WITHDRAWN}: `xthonpay plugins reload {name}` takes it again"),
+        None => return Ok(Arc::new(bound)),
+    };
+    for file in &last_good.files {
+        let version = PluginConfig { file: file.clone(), ..plugin.clone() };
+        let (kept, None) = loader.bind::<H>(name, &version).await else { continue };
+        if !is_withdrawn(&kept) {
+            warn!(plugin = name, problem, "a version that has served before serves instead");
+            return Ok(Arc::new(Bound { instead: Some(problem), ..kept }));
+        }
+    }
+    match fault {
+        Some(fault) if plugin.required => {
             Err(LoadError::Required { plugin: name.to_owned(), hook: H::HOOK, fault: Box::new(fault) })
         }
-        (bound, _) => Ok(Arc::new(bound)),
+        _ => Ok(Arc::new(Bound { state: State::Failed(problem), ..bound })),
     }
 }

@@ -101,6 +101,7 @@ impl Loader {
             captures: self.captures.of(name),
             switch: self.switches.of(name),
             shadow,
+            instead: None,
             state,
         };
         (bound, fault)

@@ -15,19 +15,21 @@ use tokio::sync::Mutex;
 use tokio::task::spawn_blocking;
 use tracing::info;
 use xthonpay_payments::hook_tally::HookOutcome;
-use xthonpay_plugin_runtime::{Capture, Difference, Exchanged, PluginHost, ShadowReport};
+use xthonpay_plugin_runtime::{Capture, Difference, Exchanged, PluginConfig, PluginHost, ShadowReport, WITHDRAWN};
 
 use super::protocol::PluginLine;
 use super::service::AdminError;
 use crate::config::Config;
 use crate::host::plugin_report;
+use crate::kept_plugins::KeptPlugins;
 use crate::switches::Switches;
 
 /// The path of `plugins list`.
 pub const PLUGINS: &str = "/plugins";
 /// The path of `plugins reload`.
 pub const RELOAD: &str = "/plugins/reload";
-
+/// The path of `plugins rollback`.
+pub const ROLLBACK: &str = "/plugins/rollback";
 /// The path of `plugins inspect`.
 pub const INSPECT: &str = "/plugins/inspect";
 /// The path of `plugins failures`.
@@ -66,6 +68,8 @@ pub struct PluginInspection {
     pub calls: BTreeMap<String, BTreeMap<String, u64>>,
     /// Failures that are kept.
     pub failures: usize,
+    /// The SHA-256 of each version that has served and is kept, the newest first.
+    pub kept: Vec<String>,
     /// The candidate beside it, `shadow` in its table.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub shadow: Option<ShadowLine>,
@@ -155,6 +159,10 @@ pub struct PluginDoor {
     pub config_file: PathBuf,
     /// Keeps what is switched off; one change at a time.
     pub switches: Arc<Mutex<Switches>>,
+    /// Keeps versions that have served.
+    pub kept: KeptPlugins,
+    /// Held by an exchange: there is one at a time.
+    pub exchanges: Arc<Mutex<()>>,
 }
 
 /// The routes of `plugins`.
@@ -162,6 +170,7 @@ pub(super) fn router(door: PluginDoor) -> Router {
     Router::new()
         .route(PLUGINS, get(list))
         .route(RELOAD, post(reload))
+        .route(ROLLBACK, post(rollback))
         .route(INSPECT, post(inspect))
         .route(FAILURES, post(failures))
         .route(SWITCH, post(switch))
@@ -174,6 +183,10 @@ async fn list(State(door): State<PluginDoor>) -> Json<Vec<PluginLine>> {
 
 async fn reload(State(door): State<PluginDoor>, Json(asked): Json<AskReload>) -> Result<Json<Reloaded>, AdminError> {
     door.exchange(&asked.plugin, asked.accept).await.map(Json)
+}
+
+async fn rollback(State(door): State<PluginDoor>, Json(asked): Json<AskReload>) -> Result<Json<Reloaded>, AdminError> {
+    door.roll_back(&asked.plugin, asked.accept).await.map(Json)
 }
 
 async fn inspect(
@@ -190,6 +203,7 @@ async fn inspect(
         limits: details.limits.into_iter().map(|(limit, value)| (limit.key().to_owned(), value)).collect(),
         calls: details.calls.into_iter().map(|(function, ends)| (function.to_owned(), counts(ends))).collect(),
         failures: details.failures,
+        kept: door.kept.versions(&asked.plugin),
         shadow: details.shadow.map(shadow_line),
     }))
 }
@@ -245,13 +259,59 @@ impl PluginDoor {
     /// # Errors
     /// [`AdminError`]; the plugin that serves now serves on.
     pub(crate) async fn exchange(&self, name: &str, accept: bool) -> Result<Reloaded, AdminError> {
-        let file = self.config_file.clone();
-        let config = spawn_blocking(move || Config::load(&file)).await.map_err(|_| AdminError::Stopping)??;
-        let unknown = || AdminError::UnknownPlugin(name.to_owned());
-        let table = config.plugins.get(name).ok_or_else(unknown)?;
+        let _alone = self.exchanges.lock().await;
+        let table = self.table(name).await?;
         let sha256_before = self.line(name).and_then(|line| line.sha256);
-        let Exchanged { wants_added, wants_removed } = self.plugins.reload(name, table, accept).await?;
-        let plugin = self.line(name).ok_or_else(unknown)?;
+        let exchanged = self.plugins.reload(name, &table, accept).await?;
+        let (kept, plugins, name) = (self.kept.clone(), Arc::clone(&self.plugins), name.to_owned());
+        let tables = [(name.clone(), table)];
+        let keep = move || kept.keep_serving(&plugins, tables.iter().map(|(name, table)| (name, table)));
+        // The exchange stands, whether its version is kept or not.
+        drop(spawn_blocking(keep).await);
+        self.exchanged(&name, sha256_before, exchanged)
+    }
+
+    /// Exchanges the plugin for the version that served before it, also after a restart. May be dropped at any time; then either
+    /// nothing is exchanged, or the next start does it.
+    ///
+    /// # Errors
+    /// [`AdminError`]; the plugin that serves now serves on.
+    async fn roll_back(&self, name: &str, accept: bool) -> Result<Reloaded, AdminError> {
+        let _alone = self.exchanges.lock().await;
+        self.plugins.require_bound(name)?;
+        let table = self.table(name).await?;
+        let sha256_before = self.line(name).and_then(|line| line.sha256);
+        let nothing = || AdminError::NothingBefore(name.to_owned());
+        let file = self.kept.before(name, sha256_before.as_deref()).ok_or_else(nothing)?;
+        let withdrawn = self.kept.last_good(name).withdrawn.map(|digest| digest.to_string());
+        self.kept.withdraw(name, sha256_before.as_deref()).map_err(AdminError::KeptPlugins)?;
+        let reason = format!("{WITHDRAWN}: `xthonpay plugins reload {name}` takes it again");
+        let exchanged = self.plugins.roll_back(name, &PluginConfig { file, ..table }, accept, &reason).await;
+        let exchanged = match exchanged {
+            Ok(exchanged) => exchanged,
+            Err(error) => {
+                self.kept.withdraw(name, withdrawn.as_deref()).map_err(AdminError::KeptPlugins)?;
+                return Err(error.into());
+            }
+        };
+        self.exchanged(name, sha256_before, exchanged)
+    }
+
+    /// The plugin's table in the config as it stands now.
+    async fn table(&self, name: &str) -> Result<PluginConfig, AdminError> {
+        let file = self.config_file.clone();
+        let mut config = spawn_blocking(move || Config::load(&file)).await.map_err(|_| AdminError::Stopping)??;
+        config.plugins.remove(name).ok_or_else(|| AdminError::UnknownPlugin(name.to_owned()))
+    }
+
+    fn exchanged(
+        &self,
+        name: &str,
+        sha256_before: Option<String>,
+        exchanged: Exchanged,
+    ) -> Result<Reloaded, AdminError> {
+        let Exchanged { wants_added, wants_removed } = exchanged;
+        let plugin = self.line(name).ok_or_else(|| AdminError::UnknownPlugin(name.to_owned()))?;
         info!(plugin = name, before = sha256_before, now = plugin.sha256, "plugin exchanged");
         Ok(Reloaded { plugin, sha256_before, wants_added, wants_removed })
     }

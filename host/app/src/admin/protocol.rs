@@ -123,7 +123,7 @@ pub struct PluginLine {
     pub name: String,
     /// The hook that it is bound to.
     pub hook: Option<String>,
-    /// `active`; `failed`, `left-alone` or `switched-off` (its hook uses the failure policy); `unbound` (no hook names it; not
+    /// `active`; `last-good` (a version that has served before, as the file of the config does not); `failed`, `left-alone` or `switched-off` (its hook uses the failure policy); `unbound` (no hook names it; not
     /// loaded).
     pub state: String,
     /// What it says its version is.

@@ -16,6 +16,7 @@ use xthonpay_payments::scanning::rescan::RescanError;
 use xthonpay_plugin_runtime::ReloadError;
 
 use crate::config::ConfigError;
+use crate::kept_plugins::KeptError;
 use crate::switches::SwitchesError;
 
 /// A command that was refused.
@@ -105,6 +106,14 @@ pub enum AdminError {
     /// What is switched off was not kept.
     #[error(transparent)]
     Switches(SwitchesError),
+    /// The kept versions of plugins.
+    #[error(transparent)]
+    KeptPlugins(KeptError),
+    /// No version of a plugin served before.
+    #[error(
+        "no other version of the plugin `{0}` is kept: put the old file in its place and `xthonpay plugins reload {0}`"
+    )]
+    NothingBefore(String),
     /// The config cannot be read anew.
     #[error(transparent)]
     Config(#[from] ConfigError),
@@ -150,10 +159,12 @@ impl AdminError {
             | Self::Range { .. }
             | Self::UnknownChain(_)
             | Self::UnknownPlugin(_)
+            | Self::NothingBefore(_)
             | Self::Amount(_) => false,
             Self::Freeze(error) => error.is_transient(),
             Self::Reload(error) => error.is_transient(),
             Self::Switches(error) => error.is_transient(),
+            Self::KeptPlugins(error) => error.is_transient(),
             Self::Config(error) => error.is_transient(),
             Self::Rescan(error) => error.is_transient(),
             Self::Store(error) => error.is_transient(),

@@ -152,6 +152,9 @@ pub(super) enum PluginsCommand {
     /// Load a plugin anew, from its table in the config file as it stands now, and exchange it without a restart. Calls under way end
     /// on the old version. A version that does not load changes nothing: exit code 1, and the old one serves on.
     Reload(ReloadArguments),
+    /// Go back to the version that served before, which the host has kept, also after a restart. `reload` takes the file of the
+    /// config again.
+    Rollback(ReloadArguments),
     /// Show a plugin in detail: what it asks for, its limits, how its calls ended.
     Inspect(PluginNameArguments),
     /// Ask a plugin again that was switched off.

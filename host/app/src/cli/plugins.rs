@@ -8,8 +8,7 @@ use super::status::plugin_line;
 use super::{CliError, output};
 use crate::admin::client::AdminClient;
 use crate::admin::plugin::{
-    AskPlugin, AskReload, AskSwitch, FAILURES, FailureLine, INSPECT, PLUGINS, PluginInspection, RELOAD, Reloaded,
-    SWITCH,
+    AskPlugin, AskReload, AskSwitch, FAILURES, FailureLine, INSPECT, PLUGINS, PluginInspection, Reloaded, SWITCH,
 };
 use crate::admin::protocol::PluginLine;
 use crate::config::Config;
@@ -36,11 +35,11 @@ pub(super) async fn list(asked: &Asked) -> Result<(), CliError> {
     output::lines(&plugins.iter().map(line).collect::<Vec<_>>())
 }
 
-/// `plugins reload`.
-pub(super) async fn reload(asked: ReloadArguments) -> Result<(), CliError> {
+/// `plugins reload` and `plugins rollback`.
+pub(super) async fn exchange(asked: ReloadArguments, path: &str) -> Result<(), CliError> {
     let client = client(&asked.asked).await?;
     let question = AskReload { plugin: asked.plugin, accept: asked.accept };
-    let reloaded: Reloaded = client.post_within(RELOAD, &question, RELOAD_MAX).await?;
+    let reloaded: Reloaded = client.post_within(path, &question, RELOAD_MAX).await?;
     if asked.asked.json {
         return output::json(&reloaded);
     }
@@ -81,6 +80,7 @@ pub(super) async fn inspect(named: PluginNameArguments) -> Result<(), CliError> 
             lines.push(format!("  {} candidate: {}", difference.call_id, difference.candidate));
         }
     }
+    lines.push(format!("versions kept: {}", or_nothing(found.kept)));
     lines.push(format!("failures kept: {} (`xthonpay plugins failures {}`)", found.failures, found.plugin.name));
     output::lines(&lines)
 }

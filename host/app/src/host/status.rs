@@ -88,13 +88,13 @@ pub(super) fn plugin_health(plugins: &PluginHost, required: &BTreeSet<String>) -
     bound
         .map(|report| ComponentHealth {
             // A pause is no reason to take no requests: the failure policy is what the operator chose for it.
-            required: required.contains(&report.name)
-                && !matches!(report.state, PluginState::LeftAlone { .. } | PluginState::SwitchedOff { .. }),
+            required: required.contains(&report.name) && matches!(report.state, PluginState::Failed { .. }),
             name: format!("plugin:{}", report.name),
             problem: match report.state {
                 PluginState::Failed { reason } | PluginState::LeftAlone { reason, .. } => Some(reason),
                 PluginState::SwitchedOff { .. } => Some(SWITCHED_OFF.to_owned()),
-                PluginState::Active { .. } | PluginState::Unbound => None,
+                PluginState::Active { instead, .. } => instead,
+                PluginState::Unbound => None,
             },
         })
         .collect()
@@ -103,7 +103,10 @@ pub(super) fn plugin_health(plugins: &PluginHost, required: &BTreeSet<String>) -
 /// One plugin, in the words of `status` and `check`.
 pub(crate) fn plugin_line(report: PluginReport) -> PluginLine {
     let (state, sha256, version, reason) = match report.state {
-        PluginState::Active { digest, about } => ("active", Some(digest.to_string()), Some(about.version), None),
+        PluginState::Active { digest, about, instead } => {
+            let state = if instead.is_some() { "last-good" } else { "active" };
+            (state, Some(digest.to_string()), Some(about.version), instead)
+        }
         PluginState::LeftAlone { digest, about, reason } => {
             ("left-alone", Some(digest.to_string()), Some(about.version), Some(reason))
         }

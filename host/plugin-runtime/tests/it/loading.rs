@@ -15,7 +15,7 @@ async fn a_good_plugin_serves_and_is_reported() {
     let component = Guest::rules().component();
     let host = Bench::rules(&Guest::rules(), "").host().await;
     let about = About { name: "Guest".to_owned(), version: "1.2.3".to_owned(), notes: "for tests".to_owned() };
-    let state = PluginState::Active { digest: Digest::of(&component), about };
+    let state = PluginState::Active { digest: Digest::of(&component), about, instead: None };
     assert_eq!(host.report(), [PluginReport { name: NAME.to_owned(), hook: Some(Hook::InvoiceRules), state }]);
     assert!(!host.is_degraded());
     assert!(matches!(rules(&host).on_draft(&draft()).await.map(plain), Ok(DraftRuling::Accept(_))));
