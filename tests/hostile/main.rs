@@ -36,7 +36,8 @@ fn run(arguments: &Arguments) -> Result<Verdict, BoxError> {
 
 async fn measure(arguments: &Arguments) -> Result<Verdict, BoxError> {
     let mut stage = Stage::set().await?;
-    let mut verdict = Verdict { quiet: stage.quiet().await?, ..Verdict::default() };
+    let mut verdict = Verdict::default();
+    stage.quiet().await?;
     let before = stage.resident_kib()?;
     for row in rows::all(stage.foreign_invoice()) {
         let outcome = stage.row(&row, arguments.rounds).await?;
@@ -45,7 +46,8 @@ async fn measure(arguments: &Arguments) -> Result<Verdict, BoxError> {
         verdict.rows.push(outcome);
     }
     verdict.host_growth_kib = stage.resident_kib()?.saturating_sub(before);
-    verdict.loaded = stage.end().await?;
+    stage.quiet().await?;
+    [verdict.quiet, verdict.loaded] = stage.end();
     let alone = runtime::alone().await?;
     verdict.longest_overrun = alone.longest_overrun;
     verdict.growth_kib = alone.growth_kib;

@@ -23,8 +23,8 @@ use crate::verdict::RowOutcome;
 const SUBJECT: &str = "subject";
 /// Blocks are not what matters here.
 const BLOCK_TIME: Duration = Duration::from_secs(1);
-/// How long the victim is timed without hostile plugins.
-const QUIET: Duration = Duration::from_secs(10);
+/// How long the victim is timed without hostile plugins, once before them and once after.
+const QUIET: Duration = Duration::from_secs(15);
 /// Orders of the attacker in one round: a plugin that fails is left alone after five.
 const ORDERS: usize = 12;
 /// The pause between two of them.
@@ -36,8 +36,10 @@ pub(crate) struct Stage {
     attacker: MerchantClient,
     victim: Victim,
     foreign_invoice: String,
+    quiet: Vec<Duration>,
     times: Vec<Duration>,
     orders: u64,
+    harmless: u32,
     // Behind the host, which must end first.
     _anvil: Anvil,
     _folder: TempDir,
@@ -59,7 +61,7 @@ impl Stage {
             config.to_toml().replace("level = \"info\"", "level = \"warn\"")
         );
         let mut host = HostProcess::prepare_in(folder.path(), &places, &config)?;
-        install(&host, &config, &Row::good())?;
+        install(&host, &config, &Row::good(0))?;
         host.restart().await?;
         let (one, other) = (host.create_merchant("victim").await?, host.create_merchant("attacker").await?);
         let key = host.create_key(&one, "read,write", Scheme::Request, &[]).await?;
@@ -75,8 +77,10 @@ impl Stage {
             attacker,
             victim,
             foreign_invoice,
+            quiet: Vec::new(),
             times: Vec::new(),
             orders: 0,
+            harmless: 0,
             _anvil: anvil,
             _folder: folder,
         })
@@ -91,21 +95,22 @@ impl Stage {
         resident_kib(self.host.pid().ok_or("the host is gone")?)
     }
 
-    /// The victim's p99 while a good plugin is called as often as the hostile ones will be.
-    pub(crate) async fn quiet(&mut self) -> Result<Duration, BoxError> {
+    /// Times the victim while plugins that do no harm are exchanged and called as the hostile ones are.
+    pub(crate) async fn quiet(&mut self) -> Result<(), BoxError> {
         self.order_some().await?;
         self.victim.take().await?;
         let until = Instant::now() + QUIET;
         while Instant::now() < until {
-            self.order_some().await?;
+            self.harmless += 1;
+            self.round(&Row::good(self.harmless)).await?.map_err(|what| format!("a harmless plugin: {what}"))?;
         }
-        Ok(p99(&mut self.victim.take().await?))
+        self.quiet.extend(self.victim.take().await?);
+        Ok(())
     }
 
-    /// The victim's p99 over all rows.
-    pub(crate) async fn end(&mut self) -> Result<Duration, BoxError> {
-        self.times.extend(self.victim.take().await?);
-        Ok(p99(&mut self.times))
+    /// The victim's p99 beside harmless plugins, and over all rows.
+    pub(crate) fn end(mut self) -> [Duration; 2] {
+        [p99(&mut self.quiet), p99(&mut self.times)]
     }
 
     /// Loads a hostile plugin and calls it, some rounds.

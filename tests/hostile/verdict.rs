@@ -72,7 +72,7 @@ impl Verdict {
         } else {
             let met = |met: bool| if met { "met" } else { "MISSED" };
             format!(
-                "rows: {}, contained: {}\nvictim's p99: {} us alone, {} us beside hostile plugins, ratio {ratio_text} (aim 1.2, {})\n\
+                "rows: {}, contained: {}\nvictim's p99: {} us beside harmless plugins, {} us beside hostile ones, ratio {ratio_text} (aim 1.2, {})\n\
                  longest overrun of a processor budget: {} ms (aim 10 ms, {})\nmemory after 10,000 traps: {} MiB more (aim 16, {}); \
                  the host after all rows: {} MiB more",
                 self.rows.len(),
