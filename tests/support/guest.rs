@@ -61,6 +61,14 @@ impl Guest {
         guest.function("review", &allow)
     }
 
+    /// A flow that does nothing.
+    #[must_use]
+    pub fn bot() -> Self {
+        let mut guest = Self::bare("bot-flow");
+        let nothing = guest.words(&[0, 0, 0]);
+        guest.function("handle", &nothing)
+    }
+
     fn bare(hook: &'static str) -> Self {
         let mut guest = Self {
             hook,

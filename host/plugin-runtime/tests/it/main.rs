@@ -14,3 +14,4 @@ mod loading;
 mod operating;
 mod policies;
 mod reloading;
+mod wild;

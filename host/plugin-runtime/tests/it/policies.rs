@@ -11,7 +11,7 @@ use crate::bench::{Bench, NAME, assert_failure, assert_words, plain};
 use crate::facts::NOW;
 use xthonpay_tests::guest::Guest;
 
-fn request() -> WithdrawalRequest {
+pub(crate) fn request() -> WithdrawalRequest {
     WithdrawalRequest {
         id: WithdrawalId::from_random([1; 16]),
         merchant: MerchantId::from_random([2; 16]),
