@@ -57,6 +57,11 @@ pub(crate) fn raw_rate() -> Result<PathBuf, BoxError> {
     existing("XTHONPAY_RAW_RATE", profile_folder()?.join("examples").join("raw_rate"), BUILD)
 }
 
+/// The same with the memory allocator of the host.
+pub(crate) fn raw_rate_mimalloc() -> Result<PathBuf, BoxError> {
+    existing("XTHONPAY_RAW_RATE_MIMALLOC", profile_folder()?.join("examples").join("raw_rate_mimalloc"), BUILD)
+}
+
 /// The program that puts addresses into a store.
 pub(crate) fn fill_addresses() -> Result<PathBuf, BoxError> {
     existing("XTHONPAY_FILL_ADDRESSES", profile_folder()?.join("examples").join("fill_addresses"), BUILD)

@@ -1,7 +1,7 @@
 //! How fast invoices are made over REST: signed, durable, from many clients at once; with and without plugins.
 //!
 //! The limit is the raw store: the same records in one transaction a call, with as many callers, on the same disk, without
-//! HTTP, signatures, rules and addresses (see `host/store-surreal/examples/raw_rate`). Kinds of runs take turns, and of each
+//! HTTP, signatures, rules and addresses (see `host/store-surreal/examples/raw_rate`); once more with the host's memory allocator. Kinds of runs take turns, and of each
 //! figure the median of the rounds counts, because other work on a machine comes and goes. Every run begins with an empty
 //! store.
 
@@ -11,7 +11,7 @@ mod raw;
 mod wire;
 
 use core::time::Duration;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use xthonpay_tests::BoxError;
 use xthonpay_tests::places::Places;
@@ -68,6 +68,7 @@ struct Run {
 struct Round {
     raw: Run,
     raw_rows_alone: Run,
+    raw_mimalloc: Run,
     unbound: Run,
     bound: Run,
     reads: Reads,
@@ -87,7 +88,12 @@ struct Reads {
 
 /// Runs the benchmark.
 pub(crate) async fn run(plan: &RestPlan) -> Result<Report, BoxError> {
-    let stage = Stage { places: parts::places()?, raw_rate: parts::raw_rate()?, plan };
+    let stage = Stage {
+        places: parts::places()?,
+        raw_rate: parts::raw_rate()?,
+        raw_rate_mimalloc: parts::raw_rate_mimalloc()?,
+        plan,
+    };
     let chain = Chain::start(&stage.places).await?;
     let mut rounds = Vec::with_capacity(plan.rounds);
     for number in 1..=plan.rounds {
@@ -110,13 +116,14 @@ pub(crate) async fn run(plan: &RestPlan) -> Result<Report, BoxError> {
 struct Stage<'a> {
     places: Places,
     raw_rate: PathBuf,
+    raw_rate_mimalloc: PathBuf,
     plan: &'a RestPlan,
 }
 
 impl Stage<'_> {
     async fn round(&self, chain: &Chain, number: usize) -> Result<Round, BoxError> {
         let of = self.plan.rounds;
-        let shape = self.raw(Contents::Equal).await?;
+        let shape = self.raw(&self.raw_rate, Contents::Equal).await?;
         let raw = Run::from(&shape);
         tell(&format!("round {number} of {of}: raw store {} /s", raw.rate));
         let (unbound, reads) = self.host(chain, Hooks::Unbound).await?;
@@ -124,15 +131,17 @@ impl Stage<'_> {
             "round {number} of {of}: hooks unbound {} /s, reads {} /s, balances {} /s, bare server {} /s",
             unbound.rate, reads.invoice.rate, reads.balance.rate, reads.bare.rate
         ));
-        let raw_rows_alone = Run::from(&self.raw(Contents::RowsAlone).await?);
+        let raw_rows_alone = Run::from(&self.raw(&self.raw_rate, Contents::RowsAlone).await?);
         tell(&format!("round {number} of {of}: raw store, rows alone {} /s", raw_rows_alone.rate));
+        let raw_mimalloc = Run::from(&self.raw(&self.raw_rate_mimalloc, Contents::Equal).await?);
+        tell(&format!("round {number} of {of}: raw store, with the host's allocator {} /s", raw_mimalloc.rate));
         let (bound, _) = self.host(chain, Hooks::Bound).await?;
         tell(&format!("round {number} of {of}: hooks bound {} /s", bound.rate));
-        Ok(Round { raw, raw_rows_alone, unbound, bound, reads, shape })
+        Ok(Round { raw, raw_rows_alone, raw_mimalloc, unbound, bound, reads, shape })
     }
 
-    async fn raw(&self, contents: Contents) -> Result<RawRun, BoxError> {
-        raw::run(&self.raw_rate, contents, self.plan.measured).await
+    async fn raw(&self, program: &Path, contents: Contents) -> Result<RawRun, BoxError> {
+        raw::run(program, contents, self.plan.measured).await
     }
 
     /// Makes invoices on a fresh host and, where no plugin is bound, reads them again.
@@ -233,6 +242,7 @@ fn figures(rounds: &[Round]) -> Vec<Figure> {
         rate("read_rate_beside_bare_server", middle(|round| round.reads.invoice.rate)).beside(bare_rate),
         rate("balance_rate_beside_bare_server", middle(|round| round.reads.balance.rate)).beside(bare_rate),
         rate("raw_rows_alone_rate", middle(|round| round.raw_rows_alone.rate)).beside(raw_rate),
+        rate("raw_with_the_hosts_allocator_rate", middle(|round| round.raw_mimalloc.rate)).beside(raw_rate),
         Figure::new("raw_making_rows", middle(|round| Thousandths::micros(round.shape.making_rows())), "us"),
         busy("create_client_cores", middle(|round| round.unbound.client_cores)),
         busy("create_host_cores", middle(|round| round.unbound.host_cores)),

@@ -19,6 +19,7 @@ mod config;
 mod connection;
 mod directory;
 mod hot;
+mod lane;
 mod list;
 mod numbers;
 mod open;

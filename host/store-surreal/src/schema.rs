@@ -16,12 +16,13 @@ use crate::tx::{Outcome, Script, tx};
 use crate::whole::Whole;
 
 /// Every migration, the first one in front. Its number is its place, counted from 1. Never changed once released.
-const MIGRATIONS: [&str; 5] = [
+const MIGRATIONS: [&str; 6] = [
     include_str!("schema/0001_tables.surql"),
     include_str!("schema/0002_suspended.surql"),
     include_str!("schema/0003_deposits_on.surql"),
     include_str!("schema/0004_merchant_surface.surql"),
     include_str!("schema/0005_plugins.surql"),
+    include_str!("schema/0006_side_by_side.surql"),
 ];
 
 /// The newest schema that this program knows.

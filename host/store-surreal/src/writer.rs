@@ -1,11 +1,11 @@
-//! The writer: many changesets, few transactions, one at a time.
+//! The writer: many changesets, few transactions.
 //!
 //! Plans wait in a bounded queue. One task takes them in the order of their arrival and puts several that have no record in
-//! common into one transaction, so that the cost of a transaction and of the wait for the disk is shared. Each is
-//! acknowledged when its own transaction is committed, and the next one begins after that. So a plan is never stored beside
-//! another one of the same record, and nothing is acknowledged behind a commit that failed: an engine whose log is damaged
-//! would lose it. Several transactions at once were tried and brought nothing (see `docs/throughput.md`). It is also what lets
-//! the order of commits be known, which the feed of events is told in (see [`feed`]).
+//! common into one group, so that the cost of a transaction and of the wait for the disk is shared. A group is one transaction, or
+//! two side by side (see [`group`]). Each plan is acknowledged when its whole group is settled, and the next group begins after
+//! that. So a plan is never stored beside another one of the same record, and nothing is acknowledged behind a commit that failed:
+//! an engine whose log is damaged would lose it. It is also what lets the order of commits be known, which the feed of events is
+//! told in (see [`feed`]).
 
 mod feed;
 mod group;
@@ -32,9 +32,9 @@ pub(crate) use feed::Feed;
 const QUEUE_MAX: usize = 1_024;
 /// Plans that the writer has taken up and not yet begun to store. Bounds what it must look through for the next group.
 const WAITING_MAX: usize = 512;
-/// Plans in one transaction. Larger groups save little more and delay the first of them.
+/// Plans in one group. Larger groups save little more and delay the first of them.
 const GROUP_PLANS_MAX: usize = 64;
-/// Records in one transaction, unless a single plan has more. Bounds the memory and the duration of a transaction.
+/// Records in one group, unless a single plan has more. Bounds the memory and the duration of its transactions.
 const GROUP_RECORDS_MAX: usize = 512;
 /// How often the disk is looked at while there is nothing to store, to notice when it was full in between.
 const DISK_LOOK: Duration = Duration::from_secs(1);

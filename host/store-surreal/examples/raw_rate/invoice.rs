@@ -32,7 +32,7 @@ use xthonpay_payments::scanning::watch_set::WatchSet;
 use xthonpay_payments::wake::Wakeups;
 use xthonpay_store_surreal::{SurrealConfig, SurrealStore};
 
-use crate::{BoxError, DATABASE, NAMESPACE};
+use super::{BoxError, DATABASE, NAMESPACE};
 
 /// The time at which the invoice is made.
 const NOW: Timestamp = Timestamp::from_secs(1_800_000_000);

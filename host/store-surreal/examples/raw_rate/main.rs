@@ -41,7 +41,7 @@ const DATABASE: &str = "bench";
 const FILLS: u32 = 500;
 
 #[tokio::main]
-async fn main() -> ExitCode {
+pub(crate) async fn main() -> ExitCode {
     let arguments = match Arguments::read() {
         Ok(arguments) => arguments,
         Err(usage) => {

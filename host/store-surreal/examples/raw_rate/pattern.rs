@@ -4,8 +4,8 @@ use surrealdb::Surreal;
 use surrealdb::engine::any::Any;
 use surrealdb::types::{Array, Object, RecordId, RecordIdKey, ToSql as _, Value, Variables};
 
-use crate::BoxError;
-use crate::invoice::OwnTexts;
+use super::BoxError;
+use super::invoice::OwnTexts;
 
 /// Tables whose rows were there before the invoice, or that count something.
 const NOT_OF_THE_INVOICE: [&str; 5] = ["account", "counter", "merchant", "probe", "schema_version"];

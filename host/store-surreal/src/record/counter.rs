@@ -4,6 +4,7 @@ use surrealdb::types::{RecordId, SurrealValue};
 use xthonpay_payments::port::store::Counter;
 
 use super::{Record, RowError};
+use crate::lane::Lane;
 use crate::table::{Table, text};
 use crate::whole::Whole;
 
@@ -36,9 +37,12 @@ pub(crate) fn id(counter: &Counter) -> RecordId {
     }
 }
 
-/// The record that holds the next place in the feeds.
-pub(crate) fn feed_id() -> RecordId {
-    Table::Counter.composite(vec![text("feed")])
+/// The record that holds the next place in the feeds, as the transactions of a lane know it.
+pub(crate) fn feed_id(lane: Lane) -> RecordId {
+    Table::Counter.composite(match lane {
+        Lane::First => vec![text("feed")],
+        Lane::Second => vec![text("feed"), text("second")],
+    })
 }
 
 /// The only record of the probe.

@@ -6,8 +6,13 @@
 //! even if a transaction whose outcome was unclear is committed later than expected: either it finds the record changed, or
 //! those behind it do. The record costs a row for each transaction and none for each event, however many merchants there are.
 //!
-//! Places are told to readers only when the commit that took them is acknowledged. What an engine shows before that may be
-//! gone after a crash, and its places then go to other events, which a reader who has passed them would never see.
+//! Two transactions that are stored side by side have a record each, and the places of the second begin behind those of the
+//! first. The next place of a store that is opened is the higher of the two. Places of a transaction that was refused beside one
+//! that was not are never taken: a feed has an order, and may have holes.
+//!
+//! Places are told to readers only when the commit that took them is acknowledged, and with it every other one that was under way
+//! at the same time. What an engine shows before that may be gone after a crash, and its places then go to other events, which a
+//! reader who has passed them would never see.
 //!
 //! Several hosts on one database are not served by this: their places would be in order, but each would learn of the others'
 //! events only by making one itself, and their transactions would keep running into one another at the record.
@@ -18,6 +23,7 @@ use surrealdb::types::RecordId;
 use xthonpay_payments::port::store::StoreError;
 
 use crate::connection::Connection;
+use crate::lane::Lane;
 use crate::list::List;
 use crate::plan::{Change, Effect, Expected, Plan};
 use crate::read;
@@ -28,11 +34,16 @@ use crate::table::Table;
 /// The next place, as this process knows it: every place below it is taken for good or will never be.
 pub(crate) struct Feed {
     next: AtomicU64,
+    /// What the record of each lane says.
+    first: AtomicU64,
+    second: AtomicU64,
 }
 
-/// The places of a group's events.
+/// The places of the events of one transaction.
 pub(super) struct Places {
-    next: u64,
+    lane: Lane,
+    /// The place behind them.
+    pub(super) next: u64,
     /// Takes them. There is none where nothing is taken.
     pub(super) plan: Option<Plan>,
 }
@@ -40,7 +51,9 @@ pub(super) struct Places {
 impl Feed {
     /// The feed of a store that was just opened: what is stored there is durable.
     pub(crate) async fn open(connection: &Connection) -> Result<Self, StoreError> {
-        Ok(Self { next: AtomicU64::new(stored_next(connection).await?) })
+        let feed = Self { next: AtomicU64::new(0), first: AtomicU64::new(0), second: AtomicU64::new(0) };
+        feed.learn(connection).await?;
+        Ok(feed)
     }
 
     /// The first place that no reader may see yet.
@@ -48,9 +61,8 @@ impl Feed {
         self.next.load(Ordering::Acquire)
     }
 
-    /// The next places for the events of a group, in the order of its plans.
-    pub(super) fn places<'a>(&self, plans: impl IntoIterator<Item = &'a Plan>) -> Places {
-        let first = self.end();
+    /// The places from `first` on for the events of a transaction, in the order of its plans.
+    pub(super) fn places<'a>(&self, lane: Lane, first: u64, plans: impl IntoIterator<Item = &'a Plan>) -> Places {
         let mut next = first;
         let mut entries: Vec<RecordId> = Vec::new();
         for event in plans.into_iter().flat_map(Plan::events) {
@@ -59,16 +71,20 @@ impl Feed {
             next = next.saturating_add(1);
         }
         let plan = (!entries.is_empty()).then(|| {
-            let row = encode(&NextNumber { counter: feed_id(), next });
+            let row = encode(&NextNumber { counter: feed_id(lane), next });
             let effect = Effect::Row { table: NextNumber::TABLE, row, entries };
-            Plan::of_one(feed_id(), Change { expected: Expected::Revision(first), effect })
+            let expected = Expected::Revision(self.record(lane).load(Ordering::Acquire));
+            Plan::of_one(feed_id(lane), Change { expected, effect })
         });
-        Places { next, plan }
+        Places { lane, next, plan }
     }
 
-    /// The places are taken: the transaction that takes them is acknowledged.
+    /// The places are taken: the transaction that takes them is acknowledged, and none that was under way beside it is in doubt.
     pub(super) fn advance(&self, taken: &Places) {
-        self.next.store(taken.next, Ordering::Release);
+        if taken.plan.is_some() {
+            self.record(taken.lane).store(taken.next, Ordering::Release);
+            self.next.fetch_max(taken.next, Ordering::AcqRel);
+        }
     }
 
     /// Whether a refusal may be due to the places, because the store has moved on without this process. The next ones are
@@ -77,14 +93,31 @@ impl Feed {
         if refused.plan.is_none() {
             return Ok(false);
         }
-        let stored = stored_next(connection).await?;
-        Ok(self.next.swap(stored, Ordering::AcqRel) != stored)
+        let known = self.record(refused.lane).load(Ordering::Acquire);
+        self.learn(connection).await?;
+        Ok(self.record(refused.lane).load(Ordering::Acquire) != known)
+    }
+
+    async fn learn(&self, connection: &Connection) -> Result<(), StoreError> {
+        for lane in Lane::ALL {
+            let stored = stored_next(connection, lane).await?;
+            self.record(lane).store(stored, Ordering::Release);
+            self.next.fetch_max(stored, Ordering::AcqRel);
+        }
+        Ok(())
+    }
+
+    fn record(&self, lane: Lane) -> &AtomicU64 {
+        match lane {
+            Lane::First => &self.first,
+            Lane::Second => &self.second,
+        }
     }
 }
 
-/// The next place in the store.
-async fn stored_next(connection: &Connection) -> Result<u64, StoreError> {
-    let stored: Option<NextNumber> = read::by_id(connection, feed_id()).await?;
+/// The next place in the store, as a lane's record has it.
+async fn stored_next(connection: &Connection, lane: Lane) -> Result<u64, StoreError> {
+    let stored: Option<NextNumber> = read::by_id(connection, feed_id(lane)).await?;
     let missing = || StoreError::Damaged {
         table: Table::Counter.name(),
         reason: "the record of the next place in the feeds is not there".to_owned(),

@@ -7,6 +7,7 @@ use xthonpay_payments::port::store::{Changeset, FeedPosition, Write};
 
 use super::presence::Presence;
 use super::*;
+use crate::lane::Lane;
 use crate::record::{balance, samples};
 use crate::testing::memory;
 use crate::{read, statements, tx};
@@ -30,6 +31,10 @@ fn job(plan: Plan) -> Job {
 
 fn waiting(plans: impl IntoIterator<Item = Plan>) -> VecDeque<Job> {
     plans.into_iter().map(job).collect()
+}
+
+async fn feed(connection: &Connection) -> Arc<Feed> {
+    Arc::new(Feed::open(connection).await.expect("readable"))
 }
 
 fn records(group: &[Job]) -> Vec<RecordId> {
@@ -86,7 +91,7 @@ async fn one_that_is_refused_does_not_fail_its_neighbours() {
             (Job { plan, done }, answer)
         })
         .unzip();
-    let feed = Feed::open(&connection).await.expect("readable");
+    let feed = feed(&connection).await;
     group::store(&connection, &feed, &Hot::new(), group).await;
     for (number, answer) in answers.into_iter().enumerate() {
         let expected = if number == 7 || number == 33 { Err(CommitError::Refused) } else { Ok(()) };
@@ -133,7 +138,7 @@ fn id(number: u64) -> EventId {
 }
 
 /// Stores each list of plans as one group.
-async fn store_groups(connection: &Connection, feed: &Feed, groups: Vec<Vec<Plan>>) {
+async fn store_groups(connection: &Arc<Connection>, feed: &Arc<Feed>, groups: Vec<Vec<Plan>>) {
     for group in groups {
         group::store(connection, feed, &Hot::new(), group.into_iter().map(job).collect()).await;
     }
@@ -141,8 +146,8 @@ async fn store_groups(connection: &Connection, feed: &Feed, groups: Vec<Vec<Plan
 
 #[tokio::test]
 async fn events_get_places_in_the_order_of_their_commits() {
-    let connection = memory().await;
-    let feed = Feed::open(&connection).await.expect("readable");
+    let connection = Arc::new(memory().await);
+    let feed = feed(&connection).await;
     let several = plan([5, 4].map(|number| Write::CreateEvent(samples::event(number, 1))));
     let nothing = set_balance(&samples::merchant_id(1), 1, 0);
     store_groups(&connection, &feed, vec![vec![create(9), several], vec![nothing], vec![create(1)]]).await;
@@ -153,18 +158,64 @@ async fn events_get_places_in_the_order_of_their_commits() {
 
 #[tokio::test]
 async fn a_group_that_is_taken_apart_leaves_neither_a_gap_nor_a_wrong_order() {
-    let connection = memory().await;
-    let feed = Feed::open(&connection).await.expect("readable");
+    let connection = Arc::new(memory().await);
+    let feed = feed(&connection).await;
     store_groups(&connection, &feed, vec![vec![create(7)], (0..10).map(create).collect(), vec![create(20)]]).await;
     let expected: Vec<u64> = [7].into_iter().chain((0..10).filter(|number| *number != 7)).chain([20]).collect();
     assert_eq!(places(&connection).await, (1..).zip(expected.into_iter().map(id)).collect::<Vec<_>>());
 }
 
 #[tokio::test]
+async fn two_transactions_side_by_side_have_places_of_their_own() {
+    let connection = Arc::new(memory().await);
+    let feed = feed(&connection).await;
+    // Of the second group the first half is refused: its events come behind those of the second half.
+    let groups = [(0..20).collect::<Vec<_>>(), (30..38).chain([5]).chain(38..47).collect()];
+    store_groups(&connection, &feed, groups.iter().map(|group| group.iter().copied().map(create).collect()).collect())
+        .await;
+    let told = places(&connection).await;
+    let of = |number| told.iter().find(|(_, event)| *event == id(number)).map(|(place, _)| *place);
+    assert_eq!((told.len(), of(0), of(19)), (37, Some(1), Some(20)), "{told:?}");
+    assert!((30..47).all(|number| of(number).is_some_and(|place| place > 20)), "{told:?}");
+    assert!(of(46) < of(30), "what was stored first has the lower place: {told:?}");
+    assert_eq!(feed.end(), told.last().map_or(0, |(place, _)| place + 1));
+    assert_eq!(Feed::open(&connection).await.expect("readable").end(), feed.end(), "the store knows it too");
+    // The places that the refused half had are nobody's, and the next event comes behind all others.
+    store_groups(&connection, &feed, vec![vec![create(50)]]).await;
+    assert_eq!(places(&connection).await.last().map(|(_, event)| event.clone()), Some(id(50)));
+}
+
+#[tokio::test]
+async fn of_two_transactions_none_is_acknowledged_when_one_is_in_doubt() {
+    let connection = Arc::new(memory().await);
+    let feed = feed(&connection).await;
+    let (group, answers): (Vec<_>, Vec<_>) = (0..20)
+        .map(|number| {
+            let (done, answer) = oneshot::channel();
+            (Job { plan: create(number), done }, answer)
+        })
+        .unzip();
+    let hot = Hot::new();
+    // The doubt comes up while both are under way.
+    let storing = group::store(&connection, &feed, &hot, group);
+    let mut storing = std::pin::pin!(storing);
+    tokio::select! {
+        biased;
+        () = &mut storing => unreachable!("an engine answers through another task"),
+        () = std::future::ready(()) => connection.distrust("the disk said no"),
+    }
+    storing.await;
+    for answer in answers {
+        let answer = answer.await.expect("each is answered").expect_err("in doubt");
+        assert!(answer.to_string().contains("the disk said no"), "{answer}");
+    }
+    assert_eq!(feed.end(), 1, "nobody is told of them");
+}
+
+#[tokio::test]
 async fn a_feed_that_went_on_without_this_process_goes_on_behind_that() {
-    let connection = memory().await;
-    let (feed, elsewhere) = (Feed::open(&connection).await.expect("readable"), Feed::open(&connection).await);
-    let elsewhere = elsewhere.expect("readable");
+    let connection = Arc::new(memory().await);
+    let (feed, elsewhere) = (feed(&connection).await, feed(&connection).await);
     store_groups(&connection, &elsewhere, vec![vec![create(1), create(2)]]).await;
     assert_eq!(feed.end(), 1, "nothing of it is told yet");
     store_groups(&connection, &feed, vec![vec![create(3), create(4)]]).await;
@@ -179,10 +230,10 @@ async fn a_feed_that_went_on_without_this_process_goes_on_behind_that() {
 
 #[tokio::test]
 async fn what_is_not_acknowledged_is_not_told() {
-    let connection = memory().await;
-    let feed = Feed::open(&connection).await.expect("readable");
+    let connection = Arc::new(memory().await);
+    let feed = feed(&connection).await;
     let plans = [create(1)];
-    let taken = feed.places(&plans);
+    let taken = feed.places(Lane::First, feed.end(), &plans);
     let outcome = tx::tx(&connection, statements::store(plans.iter().chain(&taken.plan))).await;
     assert!(matches!(outcome, tx::Outcome::Committed), "{outcome:?}");
     let told = async || {
@@ -196,7 +247,7 @@ async fn what_is_not_acknowledged_is_not_told() {
 
 #[tokio::test]
 async fn presence_tells_all_from_nothing() {
-    let connection = memory().await;
+    let connection = Arc::new(memory().await);
     let event = samples::event(1, 1);
     let plans = [
         plan([Write::CreateEvent(event.clone()), Write::Post(samples::posting(1))]),

@@ -109,8 +109,8 @@ async fn a_newer_schema_is_refused_with_both_versions() {
     })
     .await;
     let newer = refused(config(&endpoint(directory.path()))).await;
-    assert!(matches!(newer, OpenError::Schema(SchemaError::Newer { stored: 4711, known: 5 })), "{newer}");
-    assert!(newer.to_string().contains("4711") && newer.to_string().contains("up to 5"), "{newer}");
+    assert!(matches!(newer, OpenError::Schema(SchemaError::Newer { stored: 4711, known: 6 })), "{newer}");
+    assert!(newer.to_string().contains("4711") && newer.to_string().contains("up to 6"), "{newer}");
     assert!(!newer.is_transient());
     // The refused start let go of the directory.
     let again = refused(config(&endpoint(directory.path()))).await;
