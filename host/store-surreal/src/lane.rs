@@ -9,8 +9,3 @@ pub(crate) enum Lane {
     /// Beside it, when there is enough for two.
     Second,
 }
-
-impl Lane {
-    /// Both.
-    pub(crate) const ALL: [Self; 2] = [Self::First, Self::Second];
-}

@@ -51,9 +51,10 @@ pub(super) struct Places {
 impl Feed {
     /// The feed of a store that was just opened: what is stored there is durable.
     pub(crate) async fn open(connection: &Connection) -> Result<Self, StoreError> {
-        let feed = Self { next: AtomicU64::new(0), first: AtomicU64::new(0), second: AtomicU64::new(0) };
-        feed.learn(connection).await?;
-        Ok(feed)
+        let first = stored_next(connection, Lane::First).await?;
+        let second = stored_next(connection, Lane::Second).await?;
+        let next = AtomicU64::new(first.max(second));
+        Ok(Self { next, first: AtomicU64::new(first), second: AtomicU64::new(second) })
     }
 
     /// The first place that no reader may see yet.
@@ -88,23 +89,17 @@ impl Feed {
     }
 
     /// Whether a refusal may be due to the places, because the store has moved on without this process. The next ones are
-    /// then those that the store knows.
+    /// then those that the store knows. Looks at the record of its own lane alone: what the other one shows may not be durable yet.
     pub(super) async fn was_behind(&self, connection: &Connection, refused: &Places) -> Result<bool, StoreError> {
         if refused.plan.is_none() {
             return Ok(false);
         }
-        let known = self.record(refused.lane).load(Ordering::Acquire);
-        self.learn(connection).await?;
-        Ok(self.record(refused.lane).load(Ordering::Acquire) != known)
-    }
-
-    async fn learn(&self, connection: &Connection) -> Result<(), StoreError> {
-        for lane in Lane::ALL {
-            let stored = stored_next(connection, lane).await?;
-            self.record(lane).store(stored, Ordering::Release);
+        let stored = stored_next(connection, refused.lane).await?;
+        let was_behind = self.record(refused.lane).swap(stored, Ordering::AcqRel) != stored;
+        if was_behind {
             self.next.fetch_max(stored, Ordering::AcqRel);
         }
-        Ok(())
+        Ok(was_behind)
     }
 
     fn record(&self, lane: Lane) -> &AtomicU64 {

@@ -186,6 +186,21 @@ async fn two_transactions_side_by_side_have_places_of_their_own() {
 }
 
 #[tokio::test]
+async fn one_of_two_that_is_refused_tells_nobody_what_the_other_has_not_settled() {
+    let connection = Arc::new(memory().await);
+    let feed = feed(&connection).await;
+    let (own, beside) = ([create(1)], [create(2)]);
+    let places = feed.places(Lane::First, feed.end(), &own);
+    let taken = feed.places(Lane::Second, places.next, &beside);
+    let outcome = tx::tx(&connection, statements::store(beside.iter().chain(&taken.plan))).await;
+    assert!(matches!(outcome, tx::Outcome::Committed), "{outcome:?}");
+    assert_eq!(feed.was_behind(&connection, &places).await, Ok(false));
+    assert_eq!(feed.end(), 1, "the other one is stored and not settled");
+    feed.advance(&taken);
+    assert_eq!(feed.end(), 3);
+}
+
+#[tokio::test]
 async fn of_two_transactions_none_is_acknowledged_when_one_is_in_doubt() {
     let connection = Arc::new(memory().await);
     let feed = feed(&connection).await;
