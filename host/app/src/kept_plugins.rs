@@ -120,7 +120,11 @@ impl KeptPlugins {
                 Err(source) => return Err(fails(source)),
             }
         }
-        replace_file(&kept, &bytes).map_err(fails)?;
+        // A start does not write megabytes again that are there already.
+        let length = u64::try_from(bytes.len()).ok();
+        if kept.metadata().ok().map(|there| there.len()) != length {
+            replace_file(&kept, &bytes).map_err(fails)?;
+        }
         record.versions.retain(|version| *version != digest);
         record.versions.insert(0, digest);
         let dropped = record.versions.split_off(record.versions.len().min(KEPT_MAX));

@@ -23,7 +23,7 @@ use crate::fault::PluginFault;
 use crate::hook::{BotFlowHook, Bound, Hook, InvoiceRulesHook, Served, State, WebhookFormatHook, WithdrawalPolicyHook};
 use crate::instance::Effects;
 use crate::loader::Loader;
-use crate::report::{PluginDetails, PluginReport, PluginState};
+use crate::report::{PluginDetails, PluginReport, PluginState, Told};
 use crate::switch::Switches;
 
 /// Plugins that may be chained. Every draft waits for all rules, and every withdrawal for all policies.
@@ -31,9 +31,6 @@ const CHAIN_MAX: usize = 16;
 
 /// Formats that endpoints may choose from. Each is a plugin in memory.
 const FORMATS_MAX: usize = 16;
-
-/// What is said of a version that the operator went back from.
-pub const WITHDRAWN: &str = "the operator went back from the version in its file";
 
 /// A host that cannot start with these plugins.
 #[derive(Debug, Error)]
@@ -244,18 +241,12 @@ impl PluginHost {
         self.exchange(name, config, accept, None).await
     }
 
-    /// The same with a version from before, for this reason.
+    /// The same with a version from before, as the operator goes back from the one that serves.
     ///
     /// # Errors
     /// As [`Self::reload`].
-    pub async fn roll_back(
-        &self,
-        name: &str,
-        config: &PluginConfig,
-        accept: bool,
-        reason: &str,
-    ) -> Result<Exchanged, ReloadError> {
-        self.exchange(name, config, accept, Some(reason)).await
+    pub async fn roll_back(&self, name: &str, config: &PluginConfig, accept: bool) -> Result<Exchanged, ReloadError> {
+        self.exchange(name, config, accept, Some(&withdrawn_text(name))).await
     }
 
     async fn exchange(
@@ -337,11 +328,7 @@ impl PluginHost {
     /// [`ReloadError::NotBound`].
     pub fn inspect(&self, name: &str) -> Result<PluginDetails, ReloadError> {
         let set = self.set.load();
-        let of_rules = named(&set.rules, name).map(|bound| bound.details());
-        let of_format = || named(set.formats_of_endpoints(), name).map(|bound| bound.details());
-        let of_policy = || named(&set.policies, name).map(|bound| bound.details());
-        let of_bot = || named(&set.bot, name).map(|bound| bound.details());
-        let details = of_rules.or_else(of_format).or_else(of_policy).or_else(of_bot);
+        let details = set.all().find(|bound| bound.name() == name).map(Told::details);
         details.ok_or_else(|| ReloadError::NotBound { plugin: name.to_owned() })
     }
 
@@ -365,22 +352,13 @@ impl PluginHost {
     pub fn report(&self) -> Vec<PluginReport> {
         let set = self.set.load();
         let unbound = |name: &String| PluginReport { name: name.clone(), hook: None, state: PluginState::Unbound };
-        let rules = set.rules.iter().map(|bound| bound.report());
-        let formats = set.formats_of_endpoints().map(|bound| bound.report());
-        let policies = set.policies.iter().map(|bound| bound.report());
-        let bot = set.bot.iter().map(|bound| bound.report());
-        rules.chain(formats).chain(policies).chain(bot).chain(self.unbound.iter().map(unbound)).collect()
+        set.all().map(Told::report).chain(self.unbound.iter().map(unbound)).collect()
     }
 
     /// How the bound plugins do, for monitoring.
     #[must_use]
     pub fn standings(&self) -> Vec<PluginStanding> {
-        let set = self.set.load();
-        let rules = set.rules.iter().map(|bound| bound.standing());
-        let formats = set.formats_of_endpoints().map(|bound| bound.standing());
-        let policies = set.policies.iter().map(|bound| bound.standing());
-        let bot = set.bot.iter().map(|bound| bound.standing());
-        rules.chain(formats).chain(policies).chain(bot).collect()
+        self.set.load().all().map(Told::standing).collect()
     }
 
     /// Whether a bound plugin is not loaded, switched off, left alone because it failed too often, or a version from before.
@@ -424,6 +402,14 @@ impl Hooks for PluginHost {
 }
 
 impl Set {
+    /// Every plugin in the order of the calls.
+    fn all(&self) -> impl Iterator<Item = &dyn Told> {
+        let rules = self.rules.iter().map(|bound| bound.as_ref() as &dyn Told);
+        let formats = self.formats_of_endpoints().map(|bound| bound.as_ref() as &dyn Told);
+        let policies = self.policies.iter().map(|bound| bound.as_ref() as &dyn Told);
+        rules.chain(formats).chain(policies).chain(self.bot.iter().map(|bound| bound.as_ref() as &dyn Told))
+    }
+
     /// The set with `fresh` in the place of the rules of the same name.
     fn with_rules(&self, fresh: &Arc<Bound<InvoiceRulesHook>>) -> Self {
         Self { rules: exchanged(&self.rules, fresh), ..self.clone() }
@@ -510,6 +496,11 @@ fn check_bindings(config: &RuntimeConfig) -> Result<BTreeSet<String>, LoadError>
     }
 }
 
+/// Why the version in a plugin's file does not serve although it loads.
+fn withdrawn_text(name: &str) -> String {
+    format!("the operator went back from the version in its file: `xthonpay plugins reload {name}` takes it again")
+}
+
 /// Binds a plugin at the start. Where the file of the config does not load, or was withdrawn, the newest version serves that has
 /// served before and passes everything that a start asks.
 async fn bind<H: Served>(loader: &Loader, name: &str, config: &RuntimeConfig) -> Result<Arc<Bound<H>>, LoadError> {
@@ -521,7 +512,7 @@ async fn bind<H: Served>(loader: &Loader, name: &str, config: &RuntimeConfig) ->
     let (bound, fault) = loader.bind::<H>(name, plugin).await;
     let problem = match &fault {
         Some(fault) => fault.to_string(),
-        None if is_withdrawn(&bound) => format!("{WITHDRAWN}: `xthonpay plugins reload {name}` takes it again"),
+        None if is_withdrawn(&bound) => withdrawn_text(name),
         None => return Ok(Arc::new(bound)),
     };
     for file in &last_good.files {

@@ -49,7 +49,7 @@ pub use config::{ConfigValue, HookBindings, LastGood, PluginConfig, RuntimeConfi
 pub use engine::EngineError;
 pub use fault::{CallFault, PluginFault, Problem};
 pub use hook::Hook;
-pub use host::{Exchanged, LoadError, PluginHost, ReloadError, WITHDRAWN};
+pub use host::{Exchanged, LoadError, PluginHost, ReloadError};
 pub use limits::{Limit, LimitsConfig, UnknownLimit};
 pub use loader::About;
 pub use manifest::ManifestFault;

@@ -76,9 +76,27 @@ pub struct PluginDetails {
     pub shadow: Option<ShadowReport>,
 }
 
-impl<H: Served> Bound<H> {
+/// What a bound plugin tells, whichever its hook.
+pub(crate) trait Told {
+    /// The name of its table.
+    fn name(&self) -> &str;
+
     /// How it does.
-    pub(crate) fn report(&self) -> PluginReport {
+    fn report(&self) -> PluginReport;
+
+    /// The same for monitoring.
+    fn standing(&self) -> PluginStanding;
+
+    /// Everything that is known about it.
+    fn details(&self) -> PluginDetails;
+}
+
+impl<H: Served> Told for Bound<H> {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn report(&self) -> PluginReport {
         let state = match &self.state {
             State::Ready(ready) if self.switch.is_off() => PluginState::SwitchedOff { digest: Some(ready.digest) },
             State::Failed(_) if self.switch.is_off() => PluginState::SwitchedOff { digest: None },
@@ -97,8 +115,7 @@ impl<H: Served> Bound<H> {
         PluginReport { name: self.name.clone(), hook: Some(H::HOOK), state }
     }
 
-    /// The same for monitoring.
-    pub(crate) fn standing(&self) -> PluginStanding {
+    fn standing(&self) -> PluginStanding {
         let ready = match &self.state {
             State::Ready(ready) => Some(ready),
             State::Failed(_) => None,
@@ -120,24 +137,7 @@ impl<H: Served> Bound<H> {
         }
     }
 
-    /// The digest of its component, if it is loaded.
-    pub(crate) fn digest(&self) -> Option<Digest> {
-        match &self.state {
-            State::Ready(ready) => Some(ready.digest),
-            State::Failed(_) => None,
-        }
-    }
-
-    /// What its manifest asks for.
-    pub(crate) fn wants(&self) -> BTreeSet<String> {
-        match &self.state {
-            State::Ready(ready) => ready.wants.words(),
-            State::Failed(_) => BTreeSet::new(),
-        }
-    }
-
-    /// Everything that is known about it.
-    pub(crate) fn details(&self) -> PluginDetails {
+    fn details(&self) -> PluginDetails {
         let limits = match &self.state {
             State::Ready(ready) => {
                 let limits = &ready.runner.profile().limits;
@@ -156,6 +156,24 @@ impl<H: Served> Bound<H> {
                 .collect(),
             failures: self.captures.len(),
             shadow: self.shadow.as_ref().map(Shadow::report),
+        }
+    }
+}
+
+impl<H: Served> Bound<H> {
+    /// The digest of its component, if it is loaded.
+    pub(crate) fn digest(&self) -> Option<Digest> {
+        match &self.state {
+            State::Ready(ready) => Some(ready.digest),
+            State::Failed(_) => None,
+        }
+    }
+
+    /// What its manifest asks for.
+    pub(crate) fn wants(&self) -> BTreeSet<String> {
+        match &self.state {
+            State::Ready(ready) => ready.wants.words(),
+            State::Failed(_) => BTreeSet::new(),
         }
     }
 }

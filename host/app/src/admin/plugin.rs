@@ -15,7 +15,7 @@ use tokio::sync::Mutex;
 use tokio::task::spawn_blocking;
 use tracing::info;
 use xthonpay_payments::hook_tally::HookOutcome;
-use xthonpay_plugin_runtime::{Capture, Difference, Exchanged, PluginConfig, PluginHost, ShadowReport, WITHDRAWN};
+use xthonpay_plugin_runtime::{Capture, Difference, Exchanged, PluginConfig, PluginHost, ShadowReport};
 
 use super::protocol::PluginLine;
 use super::service::AdminError;
@@ -285,9 +285,7 @@ impl PluginDoor {
         let file = self.kept.before(name, sha256_before.as_deref()).ok_or_else(nothing)?;
         let withdrawn = self.kept.last_good(name).withdrawn.map(|digest| digest.to_string());
         self.kept.withdraw(name, sha256_before.as_deref()).map_err(AdminError::KeptPlugins)?;
-        let reason = format!("{WITHDRAWN}: `xthonpay plugins reload {name}` takes it again");
-        let exchanged = self.plugins.roll_back(name, &PluginConfig { file, ..table }, accept, &reason).await;
-        let exchanged = match exchanged {
+        let exchanged = match self.plugins.roll_back(name, &PluginConfig { file, ..table }, accept).await {
             Ok(exchanged) => exchanged,
             Err(error) => {
                 self.kept.withdraw(name, withdrawn.as_deref()).map_err(AdminError::KeptPlugins)?;

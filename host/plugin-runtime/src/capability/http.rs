@@ -75,7 +75,7 @@ impl wit::HostEndpoint for CallState {
             return Err(self.not_granted(Capability::Http, label.as_str()));
         };
         let key = |rest: &str| format!("plugins.{}.grants.http.{label}.{rest}", self.profile.name);
-        let request = self.request(asked)?;
+        let mut request = self.request(asked)?;
         if !grant.methods.contains(&request.method) {
             let message = format!("the method {} is not among {}", request.method.name(), key("methods"));
             return Err(Refusal::denied("method", message));
@@ -97,8 +97,7 @@ impl wit::HostEndpoint for CallState {
         }
         let upstream = std::sync::Arc::clone(&grant.upstream);
         self.requests = self.requests.saturating_add(1);
-        let context = trace_context(&self.call.id, self.call.at, self.requests);
-        let request = UpstreamRequest { headers: [request.headers, vec![context]].concat(), ..request };
+        request.headers.push(trace_context(&self.call.id, self.call.at, self.requests));
         let (body_bytes, span) = (request.body.len(), self.usage.span());
         let sent = upstream.send(request).instrument(span).await;
         self.usage.exchange(body_bytes, sent.as_ref().map_or(0, |answer| answer.body.len()));
