@@ -15,6 +15,7 @@ use tokio::time::timeout;
 use xthonpay_payments::port::store::StoreError;
 
 use crate::directory::HeldDirectory;
+use crate::read::Rows;
 use crate::space::{Room, Space};
 
 /// How long a server may take for one answer. Far above the slowest statement; what takes longer is a lost connection.
@@ -123,11 +124,6 @@ impl Connection {
         results.check().map_err(unavailable)?.take(0).map_err(unavailable)
     }
 
-    /// The row of one record, if it is there. Without a text, which would have to be parsed each time.
-    pub(crate) async fn row(&self, id: RecordId) -> Result<Option<Value>, StoreError> {
-        Ok(self.call(async |db| db.select(id).await).await?)
-    }
-
     /// Whether what is in memory may be given out: nobody else writes to the store, it is open, and nothing is in doubt.
     pub(crate) async fn trusts_memory(&self) -> bool {
         self.keeper != Keeper::Server && self.distrusted().is_none() && self.live.read().await.is_some()
@@ -160,6 +156,13 @@ impl Connection {
         {
             tracing::warn!(%error, "the engine did not close its files in time");
         }
+    }
+}
+
+impl Rows for Connection {
+    /// Without a text, which would have to be parsed each time.
+    async fn row(&self, id: RecordId) -> Result<Option<Value>, StoreError> {
+        Ok(self.call(async |db| db.select(id).await).await?)
     }
 }
 

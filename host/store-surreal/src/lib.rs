@@ -1,6 +1,6 @@
 //! The store of the host in SurrealDB; the only crate that names it.
 //!
-//! [`SurrealStore`] implements the port `xthonpay_payments::port::store::Store`. Four decisions carry the rest:
+//! [`SurrealStore`] implements the port `xthonpay_payments::port::store::Store`. Five decisions carry the rest:
 //!
 //! - **Records are found by their id.** Whatever must be unique is a record's id, created or refused inside the transaction.
 //!   Lists are ranges of ids in a table of entries that have no content. There is no secondary index, so nothing depends on
@@ -10,6 +10,7 @@
 //!   reading the records again.
 //! - **Changesets are stored in groups.** One task puts changesets that have no record in common into one transaction and
 //!   acknowledges each when that transaction is on disk. If one of a group is refused, the others are stored without it.
+//! - **Records are read in groups too.** Questions for single records that wait at the same time are one statement.
 //! - **Events get their places when they are stored.** The same task numbers them, so the order of the feed is the order of the
 //!   commits, and readers are told of a place only when it is on disk.
 //!
@@ -25,6 +26,7 @@ mod numbers;
 mod open;
 mod plan;
 mod read;
+mod reader;
 mod record;
 mod schema;
 mod space;

@@ -23,7 +23,7 @@ pub(crate) use payments::payments;
 
 use crate::connection::{Connection, bind};
 use crate::record::plugin_item::StoredItem;
-use crate::record::{Record, RowError, address, attestation, decode, plugin_item, text_key};
+use crate::record::{ID, Record, RowError, address, attestation, decode, plugin_item, text_key};
 use crate::table::Table;
 
 // Why a range stands in a call that changes nothing: the engine stops reading at the limit only where the source of a SELECT
@@ -39,10 +39,41 @@ const LISTED_IN_EACH: &str = "RETURN $ranges.map(|$range| \
 const LISTED_ALL: &str = "SELECT VALUE type::record($table, array::last(record::id(id))).* FROM $range;";
 const IDS: &str = "SELECT VALUE id FROM array::first([$range]) LIMIT $limit;";
 const ROWS: &str = "SELECT * FROM array::first([$range]) LIMIT $limit;";
+/// A row for each id, and nothing in the place of one that is not there.
+const ROWS_OF: &str = "RETURN $ids.*;";
+
+/// Whoever can be asked for a row.
+pub(crate) trait Rows {
+    /// The row of one record, if it is there.
+    fn row(&self, id: RecordId) -> impl Future<Output = Result<Option<Value>, StoreError>> + Send;
+}
 
 /// A record by its id.
-pub(crate) async fn by_id<R: Record>(connection: &Connection, id: RecordId) -> Result<Option<R>, StoreError> {
-    connection.row(id).await?.map(decode).transpose()
+pub(crate) async fn by_id<R: Record>(rows: &impl Rows, id: RecordId) -> Result<Option<R>, StoreError> {
+    rows.row(id).await?.map(decode).transpose()
+}
+
+/// The rows with these ids in their order, as they are at one moment; [`Value::None`] in the place of one that is not there.
+pub(crate) async fn rows_of(connection: &Connection, ids: Vec<RecordId>) -> Result<Vec<Value>, StoreError> {
+    let asked: Array = ids.iter().cloned().map(Value::RecordId).collect();
+    let rows = list(connection.read(ROWS_OF, bind("ids", asked)).await?);
+    if are_of(&rows, &ids) {
+        return Ok(rows);
+    }
+    Err(StoreError::Unavailable {
+        reason: "the store answered with other records than those it was asked for".to_owned(),
+    })
+}
+
+/// Whether there is a row of each id in its place, or nothing. No record may be taken for another one, or for one that is not there,
+/// because an engine answers in another way than it did.
+fn are_of(rows: &[Value], ids: &[RecordId]) -> bool {
+    let is_of = |(row, id): (&Value, &RecordId)| match row {
+        Value::None => true,
+        Value::Object(row) => matches!(row.get(ID), Some(Value::RecordId(found)) if found == id),
+        _ => false,
+    };
+    rows.len() == ids.len() && rows.iter().zip(ids).all(is_of)
 }
 
 /// The first records of a part of a list, at most [`READ_LIMIT_MAX`].
@@ -160,7 +191,8 @@ fn decode_all<R: Record>(value: Value) -> Result<Vec<R>, StoreError> {
     list(value).into_iter().map(decode).collect()
 }
 
-fn list(value: Value) -> Vec<Value> {
+/// The values of an array.
+pub(crate) fn list(value: Value) -> Vec<Value> {
     match value {
         Value::Array(values) => values.into_vec(),
         _ => Vec::new(),

@@ -29,6 +29,7 @@ use crate::hot::Hot;
 use crate::list::{List, position};
 use crate::open::{OpenError, open};
 use crate::plan::Plan;
+use crate::reader::Reader;
 use crate::record::balance::StoredBalance;
 use crate::record::block::ProcessedBlock;
 use crate::record::key_use::{self, KeyUse};
@@ -49,6 +50,7 @@ const DEPOSIT_ADDRESSES_MAX: usize = 10_000;
 /// Meant to be shared; closing or dropping it stops it. Must be opened and used within one tokio runtime.
 pub struct SurrealStore {
     connection: Arc<Connection>,
+    reader: Reader,
     writer: Writer,
     feed: Arc<Feed>,
     hot: Arc<Hot>,
@@ -76,8 +78,17 @@ impl SurrealStore {
         };
         let hot = Arc::new(Hot::new());
         let writer = Writer::start(Arc::clone(&connection), Arc::clone(&feed), Arc::clone(&hot));
+        let reader = Reader::start(Arc::clone(&connection));
         let numbers = [const { Mutex::const_new(()) }; NUMBER_TURNS];
-        Ok(Self { connection, writer, feed, hot, numbers, deposit_addresses: Cache::new(DEPOSIT_ADDRESSES_MAX) })
+        Ok(Self {
+            connection,
+            reader,
+            writer,
+            feed,
+            hot,
+            numbers,
+            deposit_addresses: Cache::new(DEPOSIT_ADDRESSES_MAX),
+        })
     }
 
     /// Why the process must be restarted, if it must: a commit could not be confirmed, so what is read from memory may differ
@@ -126,11 +137,11 @@ impl Store for SurrealStore {
     }
 
     async fn merchant(&self, id: &MerchantId) -> Result<Option<Merchant>, StoreError> {
-        read::by_id(&self.connection, merchant::id(id)).await
+        read::by_id(&self.reader, merchant::id(id)).await
     }
 
     async fn key(&self, id: &KeyId) -> Result<Option<Key>, StoreError> {
-        read::by_id(&self.connection, key::id(id)).await
+        read::by_id(&self.reader, key::id(id)).await
     }
 
     async fn keys(&self, merchant: &MerchantId, after: Option<&KeyId>, limit: usize) -> Result<Vec<Key>, StoreError> {
@@ -138,12 +149,12 @@ impl Store for SurrealStore {
     }
 
     async fn key_used_at(&self, key: &KeyId) -> Result<Option<Timestamp>, StoreError> {
-        let used: Option<KeyUse> = read::by_id(&self.connection, key_use::id(key)).await?;
+        let used: Option<KeyUse> = read::by_id(&self.reader, key_use::id(key)).await?;
         Ok(used.map(|used| used.at))
     }
 
     async fn endpoint(&self, id: &EndpointId) -> Result<Option<Endpoint>, StoreError> {
-        read::by_id(&self.connection, endpoint::id(id)).await
+        read::by_id(&self.reader, endpoint::id(id)).await
     }
 
     async fn endpoints_of(&self, merchant: &MerchantId) -> Result<Vec<Endpoint>, StoreError> {
@@ -160,11 +171,11 @@ impl Store for SurrealStore {
         call: &str,
         key: &IdempotencyKey,
     ) -> Result<Option<KeptAnswer>, StoreError> {
-        read::by_id(&self.connection, kept_answer::id(merchant, call, key)).await
+        read::by_id(&self.reader, kept_answer::id(merchant, call, key)).await
     }
 
     async fn invoice(&self, id: &InvoiceId) -> Result<Option<Invoice>, StoreError> {
-        let read = read::by_id(&self.connection, invoice::id(id));
+        let read = read::by_id(&self.reader, invoice::id(id));
         if self.connection.trusts_memory().await { self.hot.invoice(id, read).await } else { read.await }
     }
 
@@ -173,7 +184,7 @@ impl Store for SurrealStore {
         merchant: &MerchantId,
         external_id: &ExternalId,
     ) -> Result<Option<Invoice>, StoreError> {
-        read::invoice_by_external_id(&self.connection, merchant, external_id).await
+        read::invoice_by_external_id(&self.reader, merchant, external_id).await
     }
 
     async fn invoices(
@@ -182,7 +193,7 @@ impl Store for SurrealStore {
         filter: &InvoiceFilter,
         limit: usize,
     ) -> Result<Vec<Invoice>, StoreError> {
-        read::invoices(&self.connection, merchant, filter, limit).await
+        read::invoices(&self.connection, &self.reader, merchant, filter, limit).await
     }
 
     async fn invoices_past_expiry(
@@ -204,7 +215,7 @@ impl Store for SurrealStore {
     }
 
     async fn deposit(&self, id: &DepositId) -> Result<Option<Deposit>, StoreError> {
-        read::by_id(&self.connection, deposit::id(id)).await
+        read::by_id(&self.reader, deposit::id(id)).await
     }
 
     async fn deposits_of_invoice(&self, id: &InvoiceId) -> Result<Vec<Deposit>, StoreError> {
@@ -233,7 +244,7 @@ impl Store for SurrealStore {
     }
 
     async fn posting(&self, id: &PostingId) -> Result<Option<Posting>, StoreError> {
-        read::by_id(&self.connection, posting::id(id)).await
+        read::by_id(&self.reader, posting::id(id)).await
     }
 
     async fn postings(&self, after: Option<&PostingId>, limit: usize) -> Result<Vec<Posting>, StoreError> {
@@ -251,7 +262,7 @@ impl Store for SurrealStore {
     }
 
     async fn event(&self, id: &EventId) -> Result<Option<Event>, StoreError> {
-        read::by_id(&self.connection, event::id(id)).await
+        read::by_id(&self.reader, event::id(id)).await
     }
 
     async fn feed(
@@ -275,7 +286,7 @@ impl Store for SurrealStore {
     async fn balance(&self, merchant: &MerchantId, asset: &AssetId) -> Result<(Balance, u64), StoreError> {
         let key = (merchant.clone(), asset.clone());
         let read = async {
-            let stored: Option<StoredBalance> = read::by_id(&self.connection, balance::id(merchant, asset)).await?;
+            let stored: Option<StoredBalance> = read::by_id(&self.reader, balance::id(merchant, asset)).await?;
             Ok(stored.map_or((Balance::default(), 0), |stored| (stored.balance, stored.revision)))
         };
         if self.connection.trusts_memory().await { self.hot.balance(&key, read).await } else { read.await }
@@ -290,7 +301,7 @@ impl Store for SurrealStore {
     }
 
     async fn address(&self, address: &Address) -> Result<Option<OwnAddress>, StoreError> {
-        read::by_id(&self.connection, address::id(address)).await
+        read::by_id(&self.reader, address::id(address)).await
     }
 
     async fn deposit_address(&self, merchant: &MerchantId) -> Result<Option<OwnAddress>, StoreError> {
@@ -308,11 +319,11 @@ impl Store for SurrealStore {
     }
 
     async fn cursor(&self, chain: &ChainName) -> Result<Option<Cursor>, StoreError> {
-        read::by_id(&self.connection, cursor::id(chain)).await
+        read::by_id(&self.reader, cursor::id(chain)).await
     }
 
     async fn block(&self, chain: &ChainName, number: BlockNumber) -> Result<Option<BlockRef>, StoreError> {
-        let stored: Option<ProcessedBlock> = read::by_id(&self.connection, block::id(chain, number)).await?;
+        let stored: Option<ProcessedBlock> = read::by_id(&self.reader, block::id(chain, number)).await?;
         Ok(stored.map(|stored| stored.block))
     }
 
@@ -329,7 +340,7 @@ impl Store for SurrealStore {
     }
 
     async fn plugin_item(&self, space: &Space, key: &ItemKey) -> Result<Option<Item>, StoreError> {
-        let stored: Option<StoredItem> = read::by_id(&self.connection, plugin_item::id(space, key.as_str())).await?;
+        let stored: Option<StoredItem> = read::by_id(&self.reader, plugin_item::id(space, key.as_str())).await?;
         Ok(stored.map(|stored| stored.item))
     }
 
@@ -352,7 +363,7 @@ impl Store for SurrealStore {
     }
 
     async fn delivery(&self, id: &DeliveryId) -> Result<Option<Delivery>, StoreError> {
-        read::by_id(&self.connection, delivery::id(id)).await
+        read::by_id(&self.reader, delivery::id(id)).await
     }
 
     async fn deliveries(

@@ -5,7 +5,7 @@ use xthonpay_domain::invoice::Invoice;
 use xthonpay_domain::text::ExternalId;
 use xthonpay_payments::port::store::{InvoiceFilter, StoreError};
 
-use super::{by_id, listed};
+use super::{Rows, by_id, listed};
 use crate::connection::Connection;
 use crate::list::List;
 use crate::record::reservation::{TakenExternalId, external_id_id};
@@ -14,12 +14,13 @@ use crate::record::{self, Record};
 /// A merchant's invoices that pass the filter.
 pub(crate) async fn invoices(
     connection: &Connection,
+    rows: &impl Rows,
     merchant: &MerchantId,
     filter: &InvoiceFilter,
     limit: usize,
 ) -> Result<Vec<Invoice>, StoreError> {
     if let Some(external_id) = &filter.external_id {
-        let named = invoice_by_external_id(connection, merchant, external_id).await?;
+        let named = invoice_by_external_id(rows, merchant, external_id).await?;
         return Ok(named.into_iter().filter(|invoice| passes(invoice, filter)).take(limit).collect());
     }
     let list = match filter.state {
@@ -32,14 +33,14 @@ pub(crate) async fn invoices(
 
 /// A merchant's invoice by the merchant's own name.
 pub(crate) async fn invoice_by_external_id(
-    connection: &Connection,
+    rows: &impl Rows,
     merchant: &MerchantId,
     external_id: &ExternalId,
 ) -> Result<Option<Invoice>, StoreError> {
-    let Some(taken) = by_id::<TakenExternalId>(connection, external_id_id(merchant, external_id)).await? else {
+    let Some(taken) = by_id::<TakenExternalId>(rows, external_id_id(merchant, external_id)).await? else {
         return Ok(None);
     };
-    let invoice = by_id(connection, record::invoice::id(&taken.invoice)).await?;
+    let invoice = by_id(rows, record::invoice::id(&taken.invoice)).await?;
     let missing = || StoreError::Damaged {
         table: TakenExternalId::TABLE.name(),
         reason: format!("an external id names {}, which is not there", taken.invoice),

@@ -9,7 +9,7 @@ use super::*;
 use crate::connection::bind_id;
 use crate::list::List;
 use crate::plan::Plan;
-use crate::record::samples;
+use crate::record::{encode, samples};
 use crate::testing::memory;
 use crate::{statements, tx};
 
@@ -86,6 +86,18 @@ async fn a_list_holds_its_own_entries_and_no_others() {
     assert_eq!(unrouted, [samples::event(4, 1), samples::event(5, 1)]);
     let two: Vec<Delivery> = listed(&connection, List::due().all(), 2).await.expect("readable");
     assert_eq!(two.len(), 2);
+}
+
+#[test]
+fn rows_of_other_ids_are_told_from_those_that_were_asked_for() {
+    let ids = [1, 2].map(|number| address::id(&samples::own_address(number, None).address));
+    let row = |number| Value::Object(encode(&samples::own_address(number, None)));
+    assert!(are_of(&[row(1), row(2)], &ids) && are_of(&[Value::None, row(2)], &ids));
+    for wrong in
+        [vec![], vec![row(1)], vec![row(2), row(1)], vec![row(1), Value::Bool(true)], vec![row(1), row(2), row(2)]]
+    {
+        assert!(!are_of(&wrong, &ids), "{wrong:?}");
+    }
 }
 
 #[tokio::test]

@@ -5,6 +5,7 @@ use xthonpay_payments::port::store::StoreError;
 
 use crate::connection::{Connection, bind};
 use crate::plan::{Effect, Plan};
+use crate::read::{list, rows_of};
 use crate::record::Row;
 
 /// What the records of plans that were stored together say.
@@ -18,7 +19,6 @@ pub(super) enum Presence {
     Mixed,
 }
 
-const ROWS: &str = "RETURN $ids.*;";
 const STILL_THERE: &str = "RETURN $ids.filter(|$id| record::exists($id));";
 const STILL_LISTED: &str = "RETURN array::flatten($ids.listed).filter(|$id| record::exists($id));";
 
@@ -50,7 +50,7 @@ async fn compare(connection: &Connection, rows: &[(&RecordId, &Row)]) -> Result<
     if rows.is_empty() {
         return Ok((0, 0));
     }
-    let stored = list(connection.read(ROWS, bind_ids(rows.iter().map(|(id, _)| *id))).await?);
+    let stored = rows_of(connection, rows.iter().map(|(id, _)| (*id).clone()).collect()).await?;
     let same =
         |((_, row), stored): &(&(&RecordId, &Row), Value)| matches!(stored, Value::Object(stored) if stored == *row);
     let alike = rows.iter().zip(stored).filter(same).count();
@@ -66,11 +66,4 @@ async fn count(connection: &Connection, text: &'static str, ids: &[&RecordId]) -
 
 fn bind_ids<'a>(ids: impl Iterator<Item = &'a RecordId>) -> Variables {
     bind("ids", Array::from(ids.cloned().map(Value::RecordId).collect::<Vec<_>>()))
-}
-
-fn list(value: Value) -> Vec<Value> {
-    match value {
-        Value::Array(values) => values.into_vec(),
-        _ => Vec::new(),
-    }
 }

@@ -292,7 +292,7 @@ async fn commits_are_refused_while_the_disk_is_scarce_and_for_good_once_it_was_f
     let scarce = writer.store(create(2)).await.expect_err("too little is free");
     assert!(scarce.is_transient() && scarce.to_string().contains("8 MiB"), "{scarce}");
     let id = |number| crate::record::event::id(&samples::event(number, 1).id);
-    assert_eq!(read::by_id(&connection, id(1)).await, Ok(Some(samples::event(1, 1))), "reading goes on");
+    assert_eq!(read::by_id(connection.as_ref(), id(1)).await, Ok(Some(samples::event(1, 1))), "reading goes on");
     free(u64::MAX);
     assert_eq!(writer.store(create(2)).await, Ok(()), "as soon as there is room");
 
@@ -302,7 +302,7 @@ async fn commits_are_refused_while_the_disk_is_scarce_and_for_good_once_it_was_f
     free(u64::MAX);
     let distrusted = writer.store(create(3)).await.expect_err("the engine may have failed to write meanwhile");
     assert!(distrusted.to_string().contains("restart"), "{distrusted}");
-    assert!(read::by_id::<xthonpay_domain::event::Event>(&connection, id(1)).await.is_err());
+    assert!(read::by_id::<xthonpay_domain::event::Event>(connection.as_ref(), id(1)).await.is_err());
 }
 
 #[tokio::test]
@@ -314,7 +314,7 @@ async fn nothing_is_read_or_written_once_the_store_is_distrusted() {
     let refused = writer.store(create(2)).await.expect_err("distrusted");
     assert!(refused.to_string().contains("the disk said no"), "{refused}");
     let id = crate::record::event::id(&samples::event(1, 1).id);
-    let unread = read::by_id::<xthonpay_domain::event::Event>(&connection, id).await;
+    let unread = read::by_id::<xthonpay_domain::event::Event>(connection.as_ref(), id).await;
     assert!(matches!(unread, Err(StoreError::Unavailable { .. })), "{unread:?}");
 }
 
@@ -349,5 +349,5 @@ async fn a_caller_that_goes_away_does_not_stop_its_plan() {
     }
     writer.close().await;
     let id = crate::record::event::id(&samples::event(1, 1).id);
-    assert!(read::by_id::<xthonpay_domain::event::Event>(&connection, id).await.expect("readable").is_some());
+    assert!(read::by_id::<xthonpay_domain::event::Event>(connection.as_ref(), id).await.expect("readable").is_some());
 }
