@@ -12,6 +12,7 @@ mod demo;
 mod expiry;
 mod fault_proxy;
 mod faults;
+mod guest_memory;
 mod guide;
 mod hostile;
 mod internal;

@@ -212,6 +212,33 @@ mod tests {
     }
 
     #[test]
+    fn the_manifest_of_a_copied_sdk_is_that_of_the_sdk() {
+        let workspace: toml::Table = include_str!("../../../Cargo.toml").parse().expect("a manifest");
+        let ours: toml::Table = include_str!("../../../sdk/rust/Cargo.toml").parse().expect("a manifest");
+        let copied: toml::Table =
+            include_str!("../../../sdk/templates/rust/sdk.Cargo.toml").parse().expect("a manifest");
+        for table in ["features", "target"] {
+            assert_eq!(ours.get(table), copied.get(table), "{table}");
+        }
+        let field =
+            |manifest: &toml::Table, name: &str| manifest.get("package").and_then(|package| package.get(name)).cloned();
+        for name in ["name", "description", "readme"] {
+            assert_eq!(field(&ours, name), field(&copied, name), "{name}");
+        }
+        let of_workspace =
+            workspace.get("workspace").and_then(|table| table.get("dependencies")).expect("dependencies");
+        let dependencies =
+            |manifest: &toml::Table| manifest.get("dependencies").and_then(toml::Value::as_table).cloned();
+        let mut spelled_out = dependencies(&ours).expect("dependencies");
+        for (name, wanted) in &mut spelled_out {
+            if wanted.get("workspace").is_some() {
+                *wanted = of_workspace.get(name).cloned().expect("the workspace has it");
+            }
+        }
+        assert_eq!(Some(spelled_out), dependencies(&copied));
+    }
+
+    #[test]
     fn names_and_folders_are_checked() {
         let folder = tempfile::tempdir().expect("a temporary folder");
         for name in ["", "My", "a b", "-a", "1a", "a/b", "loop", "test", &"a".repeat(65)] {

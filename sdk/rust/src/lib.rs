@@ -26,6 +26,8 @@ mod decimal;
 mod error;
 #[doc(hidden)]
 pub mod invoice_rules;
+#[cfg(all(feature = "allocator", target_arch = "wasm32"))]
+mod memory;
 mod money;
 mod plugin;
 #[doc(hidden)]
