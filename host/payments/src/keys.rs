@@ -1,59 +1,46 @@
 //! The life of keys: made, changed, replaced, revoked.
 //!
-//! What a key may do is decided here, once, by the rules in [`KeyRule`]; whether a request may pass is decided by
+//! What a key may do is decided here, once, by the rules in `rules`; whether a request may pass is decided by
 //! [`access`](crate::access) each time. A key is never removed: one that has ended stays to be seen.
 //!
 //! Test keys belong to the test twin of a merchant, see [`merchants`](crate::merchants); the first one makes the twin.
 
+mod rules;
+mod state;
+mod terms;
+
 use std::collections::BTreeSet;
-use std::fmt;
-use std::net::IpAddr;
-use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ipnet::{IpNet, Ipv4Net};
 use thiserror::Error;
 use xthonpay_domain::access::{KeyId, Mode, Scope, SignatureScheme};
-use xthonpay_domain::address::Address;
-use xthonpay_domain::amount::Amount;
-use xthonpay_domain::asset::AssetId;
 use xthonpay_domain::id::MerchantId;
 use xthonpay_domain::text::Label;
 use xthonpay_domain::time::Timestamp;
 use zeroize::Zeroizing;
 
-use crate::catalog::{Catalog, mode_of};
+use crate::catalog::Catalog;
 use crate::merchants::{MerchantError, Merchants, NewMerchant, twin_id};
 use crate::port::random::bytes;
 use crate::port::store::{Changeset, CommitError, Key, READ_LIMIT_MAX, StoreError, Write};
 use crate::port::vault::Purpose;
 
+pub use rules::{
+    ACTIVE_KEYS_MAX, IP_LIST_MAX, KeyRule, LIFETIME_MAX, OVERLAP_MAX, REQUESTS_PER_MINUTE_MAX, WITHDRAW_ADDRESSES_MAX,
+    WITHDRAW_CAPS_MAX,
+};
+pub use state::KeyState;
+pub use terms::{KeyChange, KeyTerms};
+
 /// Bytes of a fresh secret: 256 bits, the strength of the HMAC-SHA256 that it keys.
 const SECRET_BYTES: usize = 32;
 
-/// Active keys of one merchant: one for each program of a large shop. More are keys that somebody forgot. Keys that are being
-/// replaced do not count, so that replacing one is always possible. Two commands at the same moment may go beyond it by one.
-pub const ACTIVE_KEYS_MAX: usize = 100;
-/// Networks that a key's IP list may have. Bounds the work per request.
-pub const IP_LIST_MAX: usize = 64;
-/// Addresses that a key's address book may have. Bounds the row, which is read with every request that misses the cache.
-pub const WITHDRAW_ADDRESSES_MAX: usize = 256;
-/// Assets for which a key may have a daily cap. Bounds the row, as above.
-pub const WITHDRAW_CAPS_MAX: usize = 64;
-/// The most requests a minute that a limit may admit: above what one host serves, so more would mean none.
-pub const REQUESTS_PER_MINUTE_MAX: u32 = 1_000_000;
-/// How far away a key's end may be; who wants more wants no end.
-pub const LIFETIME_MAX: Duration = Duration::from_secs(3_650 * 86_400);
 /// How long a replaced key goes on beside the new one if nothing else is said: a day to deploy the new secret.
 pub const OVERLAP_DEFAULT: Duration = Duration::from_secs(86_400);
-/// The longest such time. A rotation whose old secret lives longer is none.
-pub const OVERLAP_MAX: Duration = Duration::from_secs(30 * 86_400);
 
 /// How often a change is decided anew because somebody else changed the key in between. Keys are changed by people.
 const ATTEMPTS_MAX: usize = 8;
-/// Bits of an IPv6 address in front of an IPv4 address that is written as one (`::ffff:203.0.113.7`).
-const MAPPED_PREFIX_BITS: u8 = 96;
 
 /// Makes keys and changes them.
 #[derive(Clone)]
@@ -91,90 +78,6 @@ impl KeyRequest {
     }
 }
 
-/// What may be changed about a key.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct KeyTerms {
-    /// The owner's name for it.
-    pub label: Label,
-    /// Networks from which it may be used; empty means any.
-    pub ip_list: Vec<IpNet>,
-    /// Requests a minute that it may make; `None` means as many as the deployment grants.
-    pub requests_per_minute: Option<NonZeroU32>,
-    /// From when on it is refused.
-    pub expires_at: Option<Timestamp>,
-    /// How much it may withdraw a day, for each asset; nothing of an asset that is missing.
-    pub daily_withdraw_caps: Vec<(AssetId, Amount)>,
-    /// The only addresses to which it may withdraw.
-    pub withdraw_addresses: Vec<Address>,
-}
-
-impl KeyTerms {
-    /// No limit of its own.
-    #[must_use]
-    pub fn named(label: Label) -> Self {
-        Self {
-            label,
-            ip_list: Vec::new(),
-            requests_per_minute: None,
-            expires_at: None,
-            daily_withdraw_caps: Vec::new(),
-            withdraw_addresses: Vec::new(),
-        }
-    }
-
-    fn of(key: &Key) -> Self {
-        Self {
-            label: key.label.clone(),
-            ip_list: key.ip_list.clone(),
-            requests_per_minute: key.requests_per_minute,
-            expires_at: key.expires_at,
-            daily_withdraw_caps: key.daily_withdraw_caps.clone(),
-            withdraw_addresses: key.withdraw_addresses.clone(),
-        }
-    }
-
-    /// The same terms, written in one way: lists in order, nothing twice, IPv4 networks as such.
-    fn in_order(mut self) -> Self {
-        self.ip_list = self.ip_list.into_iter().map(plain_network).collect::<BTreeSet<_>>().into_iter().collect();
-        self.daily_withdraw_caps.sort_unstable();
-        self.withdraw_addresses.sort_unstable();
-        self.withdraw_addresses.dedup();
-        self
-    }
-}
-
-/// A change to a key; what is `None` stays.
-#[derive(Clone, Debug, Default)]
-pub struct KeyChange {
-    /// See [`KeyTerms::label`].
-    pub label: Option<Label>,
-    /// See [`KeyTerms::ip_list`].
-    pub ip_list: Option<Vec<IpNet>>,
-    /// See [`KeyTerms::requests_per_minute`].
-    pub requests_per_minute: Option<Option<NonZeroU32>>,
-    /// See [`KeyTerms::expires_at`].
-    pub expires_at: Option<Option<Timestamp>>,
-    /// See [`KeyTerms::daily_withdraw_caps`].
-    pub daily_withdraw_caps: Option<Vec<(AssetId, Amount)>>,
-    /// See [`KeyTerms::withdraw_addresses`].
-    pub withdraw_addresses: Option<Vec<Address>>,
-}
-
-impl KeyChange {
-    fn applied_to(&self, key: &Key) -> KeyTerms {
-        let KeyTerms { label, ip_list, requests_per_minute, expires_at, daily_withdraw_caps, withdraw_addresses } =
-            KeyTerms::of(key);
-        KeyTerms {
-            label: self.label.clone().unwrap_or(label),
-            ip_list: self.ip_list.clone().unwrap_or(ip_list),
-            requests_per_minute: self.requests_per_minute.unwrap_or(requests_per_minute),
-            expires_at: self.expires_at.unwrap_or(expires_at),
-            daily_withdraw_caps: self.daily_withdraw_caps.clone().unwrap_or(daily_withdraw_caps),
-            withdraw_addresses: self.withdraw_addresses.clone().unwrap_or(withdraw_addresses),
-        }
-    }
-}
-
 /// A key as it is shown once, with the plain secret.
 pub struct NewKey {
     /// The record.
@@ -191,117 +94,6 @@ pub struct Rotation {
     pub new: NewKey,
     /// The old one, as it is now.
     pub old: Key,
-}
-
-/// Where a key stands at a moment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum KeyState {
-    /// It may be used.
-    Active,
-    /// It may still be used for a while, beside the key that takes its place.
-    Retiring,
-    /// Its time is over.
-    Expired,
-    /// Somebody ended it.
-    Revoked,
-}
-
-impl KeyState {
-    /// Where `key` stands at `now`.
-    #[must_use]
-    pub fn of(key: &Key, now: Timestamp) -> Self {
-        if key.revoked_at.is_some() {
-            Self::Revoked
-        } else if key.expires_at.is_some_and(|end| end <= now) {
-            Self::Expired
-        } else if key.replaced_by.is_some() {
-            Self::Retiring
-        } else {
-            Self::Active
-        }
-    }
-
-    /// Whether requests of the key may pass.
-    #[must_use]
-    pub fn is_in_force(self) -> bool {
-        matches!(self, Self::Active | Self::Retiring)
-    }
-
-    /// The state's word.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Active => "active",
-            Self::Retiring => "retiring",
-            Self::Expired => "expired",
-            Self::Revoked => "revoked",
-        }
-    }
-}
-
-impl fmt::Display for KeyState {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
-
-/// A rule that a key would break. Each says what would be right.
-#[derive(Clone, Debug, Error, PartialEq, Eq)]
-pub enum KeyRule {
-    /// See [`ACTIVE_KEYS_MAX`].
-    #[error("the merchant has {ACTIVE_KEYS_MAX} active keys; revoke one that is not used any more")]
-    TooManyKeys,
-    /// See [`IP_LIST_MAX`].
-    #[error("the IP list is longer than {IP_LIST_MAX} networks")]
-    IpListTooLong,
-    /// See [`WITHDRAW_ADDRESSES_MAX`].
-    #[error("the address book is longer than {WITHDRAW_ADDRESSES_MAX} addresses")]
-    AddressBookTooLong,
-    /// See [`WITHDRAW_CAPS_MAX`].
-    #[error("there are daily caps for more than {WITHDRAW_CAPS_MAX} assets")]
-    TooManyCaps,
-    /// Two caps for one asset.
-    #[error("there are two daily caps for {0}; give one")]
-    TwoCaps(AssetId),
-    /// A cap for an asset that does not exist for this kind of key.
-    #[error("a daily cap names {0}, which this deployment does not accept for such a key")]
-    UnknownAsset(AssetId),
-    /// The zero address in the address book.
-    #[error("the zero address belongs to nobody; remove it from the address book")]
-    ZeroAddress,
-    /// Caps or addresses without the scope that they are for.
-    #[error("daily caps and withdrawal addresses are for keys with the scope withdraw; add it or leave them out")]
-    WithdrawalTermsWithoutScope,
-    /// The scheme `timestamp` with the scope `webhooks`.
-    #[error(
-        "a key of the scheme timestamp cannot have the scope webhooks: its signature does not cover the request; \
-         use the scheme request"
-    )]
-    TimestampManagesNothing,
-    /// The scheme `timestamp` with the scope `withdraw` and nothing that it may withdraw.
-    #[error("a key of the scheme timestamp with the scope withdraw needs a daily cap above 0")]
-    TimestampWithoutCap,
-    /// The scheme `timestamp` with the scope `withdraw` from everywhere.
-    #[error("a key of the scheme timestamp with the scope withdraw needs an IP list")]
-    TimestampWithoutIpList,
-    /// The deployment refuses the scheme.
-    #[error("this deployment refuses the scheme timestamp: set auth.allow_timestamp_scheme = true, or use request")]
-    TimestampSwitchedOff,
-    /// The deployment has no simulated chain.
-    #[error("this deployment has no simulated chain for test keys: set test_mode.enabled = true and restart the host")]
-    TestModeSwitchedOff,
-    /// See [`REQUESTS_PER_MINUTE_MAX`].
-    #[error("at most {REQUESTS_PER_MINUTE_MAX} requests a minute")]
-    TooManyRequests,
-    /// An end that is over already.
-    #[error("the key would have expired already; to end a key, revoke it")]
-    ExpiryPast,
-    /// See [`LIFETIME_MAX`].
-    #[error("a key ends within {} days, or never", LIFETIME_MAX.as_secs() / 86_400)]
-    ExpiryTooFar,
-    /// See [`OVERLAP_MAX`].
-    #[error("the old key may go on for at most {} days", OVERLAP_MAX.as_secs() / 86_400)]
-    OverlapTooLong,
 }
 
 /// A key that was not made or changed.
@@ -539,81 +331,6 @@ impl Keys {
         let active = keys.iter().filter(|key| KeyState::of(key, now) == KeyState::Active).count();
         if active < ACTIVE_KEYS_MAX { Ok(()) } else { Err(KeyRule::TooManyKeys.into()) }
     }
-
-    /// The key under these terms, if together they keep every rule.
-    fn under(&self, key: Key, terms: KeyTerms, now: Timestamp) -> Result<Key, KeyRule> {
-        let terms = terms.in_order();
-        if terms.expires_at != key.expires_at {
-            check_expiry(terms.expires_at, now)?;
-        }
-        self.check_withdrawals(&key, &terms)?;
-        self.check_scheme(&key, &terms)?;
-        if terms.ip_list.len() > IP_LIST_MAX {
-            return Err(KeyRule::IpListTooLong);
-        }
-        if terms.requests_per_minute.is_some_and(|limit| limit.get() > REQUESTS_PER_MINUTE_MAX) {
-            return Err(KeyRule::TooManyRequests);
-        }
-        let KeyTerms { label, ip_list, requests_per_minute, expires_at, daily_withdraw_caps, withdraw_addresses } =
-            terms;
-        Ok(Key { label, ip_list, requests_per_minute, expires_at, daily_withdraw_caps, withdraw_addresses, ..key })
-    }
-
-    fn check_withdrawals(&self, key: &Key, terms: &KeyTerms) -> Result<(), KeyRule> {
-        let KeyTerms { daily_withdraw_caps: caps, withdraw_addresses: addresses, .. } = terms;
-        let says_nothing = caps.is_empty() && addresses.is_empty();
-        if !says_nothing && !key.scopes.contains(&Scope::Withdraw) {
-            return Err(KeyRule::WithdrawalTermsWithoutScope);
-        }
-        if caps.len() > WITHDRAW_CAPS_MAX {
-            return Err(KeyRule::TooManyCaps);
-        }
-        if addresses.len() > WITHDRAW_ADDRESSES_MAX {
-            return Err(KeyRule::AddressBookTooLong);
-        }
-        if addresses.contains(&Address::ZERO) {
-            return Err(KeyRule::ZeroAddress);
-        }
-        let mut named: BTreeSet<&AssetId> = BTreeSet::new();
-        for (asset, _) in caps {
-            if self.catalog.asset(asset).is_none() || mode_of(&asset.chain) != key.id.mode() {
-                return Err(KeyRule::UnknownAsset(asset.clone()));
-            }
-            if !named.insert(asset) {
-                return Err(KeyRule::TwoCaps(asset.clone()));
-            }
-        }
-        Ok(())
-    }
-
-    fn check_scheme(&self, key: &Key, terms: &KeyTerms) -> Result<(), KeyRule> {
-        if key.scheme != SignatureScheme::Timestamp {
-            return Ok(());
-        }
-        if !self.allow_timestamp_scheme {
-            return Err(KeyRule::TimestampSwitchedOff);
-        }
-        if key.scopes.contains(&Scope::Webhooks) {
-            return Err(KeyRule::TimestampManagesNothing);
-        }
-        if key.scopes.contains(&Scope::Withdraw) {
-            if terms.daily_withdraw_caps.iter().all(|(_, cap)| cap.is_zero()) {
-                return Err(KeyRule::TimestampWithoutCap);
-            }
-            if terms.ip_list.is_empty() {
-                return Err(KeyRule::TimestampWithoutIpList);
-            }
-        }
-        Ok(())
-    }
-}
-
-fn check_expiry(expires_at: Option<Timestamp>, now: Timestamp) -> Result<(), KeyRule> {
-    match expires_at {
-        Some(end) if end <= now => Err(KeyRule::ExpiryPast),
-        Some(end) if end.since(now) > LIFETIME_MAX => Err(KeyRule::ExpiryTooFar),
-        _ => Ok(()),
-    }
 }
 
 fn refuse_ended(key: &Key, now: Timestamp) -> Result<(), KeyError> {
@@ -624,15 +341,4 @@ fn refuse_ended(key: &Key, now: Timestamp) -> Result<(), KeyError> {
 /// The key at its next revision.
 fn next(key: Key) -> Key {
     Key { revision: key.revision.saturating_add(1), ..key }
-}
-
-/// A network without bits below its prefix. One of IPv4 addresses that are written as IPv6 becomes what it means: callers'
-/// addresses are compared in that form.
-fn plain_network(network: IpNet) -> IpNet {
-    let mapped = match network.addr() {
-        IpAddr::V6(address) => address.to_ipv4_mapped().zip(network.prefix_len().checked_sub(MAPPED_PREFIX_BITS)),
-        IpAddr::V4(_) => None,
-    };
-    let plain = mapped.and_then(|(address, bits)| Ipv4Net::new(address, bits).ok()).map_or(network, IpNet::V4);
-    plain.trunc()
 }
