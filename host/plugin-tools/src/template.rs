@@ -165,7 +165,7 @@ impl Laying<'_> {
         Ok(())
     }
 
-    /// Every file of a folder as it is.
+    /// Every file of a folder, as it is but for links that lead out of it.
     fn copy(&mut self, dir: &Dir<'_>, target: &Path) -> Result<(), ToolError> {
         for entry in dir.entries() {
             match entry {
@@ -174,13 +174,30 @@ impl Laying<'_> {
                     let path = self.folder.join(target).join(file.path());
                     let io = |source| ToolError::Io { path: path.clone(), source };
                     fs::create_dir_all(path.parent().unwrap_or(self.folder)).map_err(io)?;
-                    fs::write(&path, file.contents()).map_err(io)?;
+                    match file.contents_utf8().filter(|_| path.extension().is_some_and(|kind| kind == "md")) {
+                        Some(page) => fs::write(&path, without_links_out(page)).map_err(io)?,
+                        None => fs::write(&path, file.contents()).map_err(io)?,
+                    }
                     self.files = self.files.saturating_add(1);
                 }
             }
         }
         Ok(())
     }
+}
+
+/// The page with words in the place of links to what is not copied with it.
+fn without_links_out(page: &str) -> String {
+    let mut kept = String::with_capacity(page.len());
+    let mut rest = page;
+    while let Some((before, target)) = rest.split_once("](../") {
+        let (lead, words) = before.rsplit_once('[').unwrap_or((before, ""));
+        kept.push_str(lead);
+        kept.push_str(words);
+        rest = target.split_once(')').map_or("", |(_, behind)| behind);
+    }
+    kept.push_str(rest);
+    kept
 }
 
 #[cfg(test)]
@@ -203,6 +220,11 @@ mod tests {
                 for file in ["plugin.toml", "README.md", ".gitignore", source] {
                     let text = fs::read_to_string(project.join(file)).unwrap_or_default();
                     assert!(!text.is_empty() && !text.contains("{{name}}"), "{hook} {language:?}: {file}");
+                }
+                let contract = if language == Language::Rust { "xthonpay/wit" } else { "wit" };
+                for page in ["README.md", "REFERENCE.md"] {
+                    let text = fs::read_to_string(project.join(contract).join(page)).expect("a page");
+                    assert!(text.len() > 1_000 && !text.contains("](../"), "{page} leads out of the project");
                 }
                 let manifest = fs::read_to_string(project.join("plugin.toml")).expect("a manifest");
                 assert!(manifest.contains("id = \"my-plugin\"") && manifest.contains(&format!("world = \"{hook}\"")));
@@ -236,6 +258,14 @@ mod tests {
             }
         }
         assert_eq!(Some(spelled_out), dependencies(&copied));
+    }
+
+    #[test]
+    fn links_within_stay_and_links_out_become_their_words() {
+        let page =
+            "As the operator [grants](../host/grants.md), see [rules](rules.md) and\n[hooks](../host/hooks.md#top).";
+        assert_eq!(without_links_out(page), "As the operator grants, see [rules](rules.md) and\nhooks.");
+        assert_eq!(without_links_out("[no link]"), "[no link]");
     }
 
     #[test]
