@@ -120,9 +120,8 @@ impl KeptPlugins {
                 Err(source) => return Err(fails(source)),
             }
         }
-        // A start does not write megabytes again that are there already.
-        let length = u64::try_from(bytes.len()).ok();
-        if kept.metadata().ok().map(|there| there.len()) != length {
+        // A start does not write megabytes again that are there already. What was damaged since is written anew.
+        if !std::fs::read(&kept).is_ok_and(|there| there == bytes) {
             replace_file(&kept, &bytes).map_err(fails)?;
         }
         record.versions.retain(|version| *version != digest);
@@ -211,6 +210,10 @@ mod tests {
         assert_eq!(kept.last_good("rules").withdrawn, Some(Digest::of(&[3])));
         kept.keep("rules", &file, Digest::of(&[4])).expect("keeps");
         assert_eq!(kept.last_good("rules").withdrawn, None, "what was asked for again is not withdrawn");
+
+        fs::write(&newest, [9]).expect("writes");
+        kept.keep("rules", &file, Digest::of(&[4])).expect("keeps");
+        assert_eq!(fs::read(&newest).expect("is there"), vec![4], "damage of the same length is put right");
 
         fs::write(folder.path().join("plugins/rules/versions.json"), "{").expect("writes");
         assert!(kept.versions("rules").is_empty(), "a list that cannot be read disturbs nobody");
