@@ -1,9 +1,9 @@
 //! How fast invoices are made over REST: signed, durable, from many clients at once; with and without plugins.
 //!
 //! The limit is the raw store: the same records in one transaction a call, with as many callers, on the same disk, without
-//! HTTP, signatures, rules and addresses (see `host/store-surreal/examples/raw_rate`); once more with the host's memory allocator. Kinds of runs take turns, and of each
-//! figure the median of the rounds counts, because other work on a machine comes and goes. Every run begins with an empty
-//! store.
+//! HTTP, signatures, rules and addresses (see `host/store-surreal/examples/raw_rate`); once more with the host's memory
+//! allocator. Kinds of runs take turns, and of each figure the median of the rounds counts, because other work on a machine
+//! comes and goes. Every run begins with an empty store.
 
 mod bare;
 mod load;

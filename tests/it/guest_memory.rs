@@ -5,9 +5,9 @@ use std::path::Path;
 use serde_json::Value;
 use wasmparser::{Parser, Payload};
 use xthonpay_tests::BoxError;
-use xthonpay_tests::host::run;
 use xthonpay_tests::places::Places;
 
+use crate::plugin_cli::Author;
 use crate::world::Done;
 
 /// KiB of a page of WebAssembly.
@@ -33,13 +33,11 @@ fn event(bytes: usize) -> String {
 
 /// A call of a plugin that ships with the host.
 async fn call(plugin: &Path, fixture: &str) -> Result<Value, BoxError> {
-    let folder = tempfile::tempdir()?;
-    let file = folder.path().join("call.toml");
+    let author = Author::new()?;
+    let file = author.path("call.toml");
     std::fs::write(&file, fixture)?;
-    let (plugin, file) = (plugin.display().to_string(), file.display().to_string());
-    let output = run(&Places::find()?.binary, &["plugin", "run", &plugin, "--fixture", &file, "--json"]).await?;
-    let told = String::from_utf8_lossy(&output.stderr).into_owned();
-    serde_json::from_slice(&output.stdout).map_err(|_| told.into())
+    let (_, called, told) = author.asked(&["run", &plugin.display().to_string(), "--fixture", &file]).await?;
+    if called.is_null() { Err(told.into()) } else { Ok(called) }
 }
 
 /// KiB of the memory with which the first module of a component begins: the plugin itself, all others only carry calls to it.

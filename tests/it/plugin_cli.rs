@@ -14,22 +14,22 @@ use crate::world::Done;
 const BUILD_TIME_MAX: Duration = Duration::from_secs(600);
 
 /// An author with a folder.
-struct Author {
+pub(crate) struct Author {
     binary: PathBuf,
     folder: tempfile::TempDir,
 }
 
 impl Author {
-    fn new() -> Result<Self, BoxError> {
+    pub(crate) fn new() -> Result<Self, BoxError> {
         Ok(Self { binary: Places::find()?.binary, folder: tempfile::tempdir()? })
     }
 
-    fn path(&self, name: &str) -> String {
+    pub(crate) fn path(&self, name: &str) -> String {
         self.folder.path().join(name).display().to_string()
     }
 
-    /// Exit code and JSON of a command.
-    async fn asked(&self, arguments: &[&str]) -> Result<(bool, Value, String), BoxError> {
+    /// Whether a command succeeds, its JSON, and what it says beside.
+    pub(crate) async fn asked(&self, arguments: &[&str]) -> Result<(bool, Value, String), BoxError> {
         let output = run_within(BUILD_TIME_MAX, &self.binary, &[&["plugin"], arguments, &["--json"]].concat()).await?;
         let told = String::from_utf8_lossy(&output.stderr).into_owned();
         let value = serde_json::from_slice(&output.stdout).unwrap_or(Value::Null);

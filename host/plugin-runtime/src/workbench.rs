@@ -413,8 +413,8 @@ async fn called(
         }));
     }
     let mut results = vec![Val::Bool(false)];
-    // Each byte of a body is a value of its own here, and one byte in the types of the host. What an answer may hold is checked behind
-    // it; a capability is lent more at once than in the host.
+    // Each byte of a body is a value of its own here, and one byte in the types of the host. What an answer may hold is
+    // checked behind it; a capability is lent more at once than in the host.
     let crossing = store.hostcall_fuel().saturating_mul(size_of::<Val>());
     store.set_hostcall_fuel(crossing);
     let started = Instant::now();

@@ -65,8 +65,8 @@ pub(crate) async fn rows_of(connection: &Connection, ids: Vec<RecordId>) -> Resu
     })
 }
 
-/// Whether there is a row of each id in its place, or nothing. No record may be taken for another one, or for one that is not there,
-/// because an engine answers in another way than it did.
+/// Whether there is a row of each id in its place, or nothing. No record may be taken for another one, or for one that is
+/// not there, because an engine answers in another way than it did.
 fn are_of(rows: &[Value], ids: &[RecordId]) -> bool {
     let is_of = |(row, id): (&Value, &RecordId)| match row {
         Value::None => true,

@@ -1,9 +1,9 @@
 //! The reader: many questions for one record each, few statements.
 //!
-//! Most of what a statement costs is planning it and handing it to the engine, whatever number of records it reads. Questions wait in
-//! a bounded queue; one task takes all that are there and asks for them at once. While that statement runs, the next ones gather, so a
-//! host at rest answers a question at once, and a busy one shares the cost. An answer is never older than its question: the statement
-//! begins behind it.
+//! Most of what a statement costs is planning it and handing it to the engine, whatever number of records it reads. Questions
+//! wait in a bounded queue; one task takes all that are there and asks for them at once. While that statement runs, the next
+//! ones gather, so a host at rest answers a question at once, and a busy one shares the cost. An answer is never older than its
+//! question: the statement begins behind it.
 
 use std::sync::Arc;
 
@@ -97,18 +97,11 @@ mod tests {
     use futures::future::join_all;
     use tokio::task::JoinSet;
     use xthonpay_domain::event::Event;
-    use xthonpay_payments::port::store::{Changeset, Write};
 
     use super::*;
-    use crate::plan::Plan;
     use crate::read::by_id;
     use crate::record::{event, samples};
-    use crate::testing::{memory, writer};
-
-    fn created(number: u64) -> Plan {
-        let changes: Changeset = [Write::CreateEvent(samples::event(number, 1))].into_iter().collect();
-        Plan::new(&changes).expect("no contradiction")
-    }
+    use crate::testing::{create, memory, writer};
 
     fn id(number: u64) -> RecordId {
         event::id(&samples::event(number, 1).id)
@@ -119,7 +112,7 @@ mod tests {
         let connection = Arc::new(memory().await);
         let store = writer(&connection).await;
         for number in (0..200).step_by(2) {
-            assert_eq!(store.store(created(number)).await, Ok(()));
+            assert_eq!(store.store(create(number)).await, Ok(()));
         }
         let reader = Reader::start(connection);
         // More than a statement reads, two of each, those that are there among those that are not.
@@ -154,7 +147,7 @@ mod tests {
             callers.spawn(async move {
                 for number in (0..20).map(|number| caller * 1_000 + number) {
                     assert_eq!(by_id::<Event>(reader.as_ref(), id(number)).await, Ok(None));
-                    assert_eq!(store.store(created(number)).await, Ok(()));
+                    assert_eq!(store.store(create(number)).await, Ok(()));
                     assert_eq!(by_id(reader.as_ref(), id(number)).await, Ok(Some(samples::event(number, 1))));
                 }
             });
@@ -167,7 +160,7 @@ mod tests {
     #[tokio::test]
     async fn one_that_goes_away_leaves_the_others_their_answers() {
         let connection = Arc::new(memory().await);
-        assert_eq!(writer(&connection).await.store(created(1)).await, Ok(()));
+        assert_eq!(writer(&connection).await.store(create(1)).await, Ok(()));
         let reader = Reader::start(connection);
         tokio::select! {
             biased;

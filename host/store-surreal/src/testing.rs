@@ -7,10 +7,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use proptest::test_runner::{Config, RngSeed};
+use xthonpay_payments::port::store::{Changeset, Write};
 
 use crate::config::SurrealConfig;
 use crate::connection::Connection;
 use crate::hot::Hot;
+use crate::plan::Plan;
+use crate::record::samples;
 use crate::space::Space;
 use crate::writer::{Feed, Writer};
 
@@ -46,6 +49,16 @@ pub(crate) async fn with_free_bytes(bytes: u64) -> (Connection, impl Fn(u64)) {
     let free = Arc::new(AtomicU64::new(bytes));
     let connection = memory().await.with_space(Space::Pretended(Arc::clone(&free)));
     (connection, move |bytes| free.store(bytes, Ordering::Relaxed))
+}
+
+/// A plan of writes that can all hold.
+pub(crate) fn plan(writes: impl IntoIterator<Item = Write>) -> Plan {
+    Plan::new(&writes.into_iter().collect::<Changeset>()).expect("no contradiction")
+}
+
+/// A plan that makes an event.
+pub(crate) fn create(number: u64) -> Plan {
+    plan([Write::CreateEvent(samples::event(number, 1))])
 }
 
 /// A writer of a store.

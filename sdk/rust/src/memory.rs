@@ -1,8 +1,8 @@
 //! Where a plugin's memory comes from: a first piece that every instance has from its beginning, and growth beyond it.
 //!
-//! A call has an instance of its own. Where it grows its memory, the kernel changes the protection of pages, and once more before the
-//! place is given to the next call, and each time other threads of the host wait. Most calls need less than the first piece, and grow
-//! nothing. The allocator of the standard library takes nothing but growth.
+//! A call has an instance of its own. Where it grows its memory, the kernel changes the protection of pages, and once more before
+//! the place is given to the next call, and each time other threads of the host wait. Most calls need less than the first piece,
+//! and grow nothing. The allocator of the standard library takes nothing but growth.
 
 #![expect(unsafe_code, reason = "an allocator hands out raw memory")]
 
@@ -17,8 +17,8 @@ use talc::cell::TalcSyncCell;
 use talc::source::Source;
 use talc::wasm::WasmBinning;
 
-/// Bytes of the first piece: an invoice or event of the usual size, what is made of it, and a few answers of capabilities. What a call
-/// does not touch costs nothing.
+/// Bytes of the first piece: an invoice or event of the usual size, what is made of it, and a few answers of capabilities. What a
+/// call does not touch costs nothing.
 const FIRST_BYTES: usize = 128 * 1_024;
 
 /// Bytes of a page of WebAssembly, as the core specification has it.

@@ -3,19 +3,17 @@
 use xthonpay_domain::deposit::Deposit;
 use xthonpay_domain::event::Event;
 use xthonpay_domain::invoice::Invoice;
-use xthonpay_payments::port::store::{Changeset, Delivery, Write};
+use xthonpay_payments::port::store::{Delivery, Write};
 
 use super::*;
 use crate::connection::bind_id;
 use crate::list::List;
-use crate::plan::Plan;
 use crate::record::{encode, samples};
-use crate::testing::memory;
+use crate::testing::{memory, plan};
 use crate::{statements, tx};
 
 async fn store(connection: &Connection, writes: impl IntoIterator<Item = Write>) {
-    let plan = Plan::new(&writes.into_iter().collect::<Changeset>()).expect("no contradiction");
-    let outcome = tx::tx(connection, statements::store([&plan])).await;
+    let outcome = tx::tx(connection, statements::store([&plan(writes)])).await;
     assert!(matches!(outcome, tx::Outcome::Committed), "{outcome:?}");
 }
 

@@ -21,8 +21,8 @@ use crate::tx::{Outcome, tx};
 /// is about other hosts on the same server; eight attempts outlast any burst of theirs.
 const ATTEMPTS_MAX: u32 = 8;
 
-/// Plans from which on a group is stored as two transactions. With fewer, what each transaction costs by itself outweighs the second
-/// core.
+/// Plans from which on a group is stored as two transactions. With fewer, what each transaction costs by itself outweighs the
+/// second core.
 const SIDE_BY_SIDE_MIN: usize = 8;
 
 /// What became of plans that were stored as one transaction.

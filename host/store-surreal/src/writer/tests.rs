@@ -3,22 +3,14 @@
 use surrealdb::types::RecordId;
 use tokio::task::JoinSet;
 use xthonpay_domain::id::{EventId, MerchantId};
-use xthonpay_payments::port::store::{Changeset, FeedPosition, Write};
+use xthonpay_payments::port::store::{FeedPosition, Write};
 
 use super::presence::Presence;
 use super::*;
 use crate::lane::Lane;
 use crate::record::{balance, samples};
-use crate::testing::memory;
+use crate::testing::{create, memory, plan};
 use crate::{read, statements, tx};
-
-fn plan(writes: impl IntoIterator<Item = Write>) -> Plan {
-    Plan::new(&writes.into_iter().collect::<Changeset>()).expect("no contradiction")
-}
-
-fn create(number: u64) -> Plan {
-    plan([Write::CreateEvent(samples::event(number, 1))])
-}
 
 fn set_balance(merchant: &MerchantId, units: u128, from_revision: u64) -> Plan {
     let (merchant, asset, balance) = (merchant.clone(), samples::asset(), samples::balance(units));
@@ -27,6 +19,15 @@ fn set_balance(merchant: &MerchantId, units: u128, from_revision: u64) -> Plan {
 
 fn job(plan: Plan) -> Job {
     Job { plan, done: oneshot::channel().0 }
+}
+
+/// Plans whose callers wait, and where these are told.
+fn awaited(plans: impl Iterator<Item = Plan>) -> (Vec<Job>, Vec<oneshot::Receiver<Result<(), CommitError>>>) {
+    let with_caller = |plan| {
+        let (done, answer) = oneshot::channel();
+        (Job { plan, done }, answer)
+    };
+    plans.map(with_caller).unzip()
 }
 
 fn waiting(plans: impl IntoIterator<Item = Plan>) -> VecDeque<Job> {
@@ -85,12 +86,7 @@ async fn one_that_is_refused_does_not_fail_its_neighbours() {
     assert!(matches!(outcome, tx::Outcome::Committed), "{outcome:?}");
 
     let plans = (0..33).map(create).chain([set_balance(&samples::merchant_id(1), 1, 4)]);
-    let (group, answers): (Vec<_>, Vec<_>) = plans
-        .map(|plan| {
-            let (done, answer) = oneshot::channel();
-            (Job { plan, done }, answer)
-        })
-        .unzip();
+    let (group, answers) = awaited(plans);
     let feed = feed(&connection).await;
     group::store(&connection, &feed, &Hot::new(), group).await;
     for (number, answer) in answers.into_iter().enumerate() {
@@ -204,12 +200,7 @@ async fn one_of_two_that_is_refused_tells_nobody_what_the_other_has_not_settled(
 async fn of_two_transactions_none_is_acknowledged_when_one_is_in_doubt() {
     let connection = Arc::new(memory().await);
     let feed = feed(&connection).await;
-    let (group, answers): (Vec<_>, Vec<_>) = (0..20)
-        .map(|number| {
-            let (done, answer) = oneshot::channel();
-            (Job { plan: create(number), done }, answer)
-        })
-        .unzip();
+    let (group, answers) = awaited((0..20).map(create));
     let hot = Hot::new();
     // The doubt comes up while both are under way.
     let storing = group::store(&connection, &feed, &hot, group);
@@ -262,7 +253,7 @@ async fn what_is_not_acknowledged_is_not_told() {
 
 #[tokio::test]
 async fn presence_tells_all_from_nothing() {
-    let connection = Arc::new(memory().await);
+    let connection = memory().await;
     let event = samples::event(1, 1);
     let plans = [
         plan([Write::CreateEvent(event.clone()), Write::Post(samples::posting(1))]),
